@@ -1,0 +1,78 @@
+"""The files of a run's folder that are not training's own.
+
+config.resolved.json (the plan), tokenizer.json, environment.json, summary.json, status.json;
+training itself keeps metrics.jsonl and checkpoints/.
+"""
+
+import json
+import platform
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from ..errors import BackbonesError, CheckpointError
+from ..storage import replace_file, to_json
+from ..text.tokenizer import CharTokenizer
+from .plan import TextPlan
+
+
+def write_plan(folder: Path, plan: TextPlan, tokenizer: CharTokenizer) -> None:
+    """Make the folder and write down what the run is."""
+    folder.mkdir(parents=True)
+    replace_file(folder / "config.resolved.json", plan.to_json().encode())
+    replace_file(folder / "tokenizer.json", tokenizer.to_json().encode())
+    here = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+    }
+    replace_file(folder / "environment.json", to_json(here))
+
+
+def read_plan(folder: Path) -> TextPlan:
+    """The plan of a run; CheckpointError where the folder is none."""
+    return TextPlan.from_json(read_text(folder / "config.resolved.json"))
+
+
+def read_tokenizer(folder: Path) -> CharTokenizer:
+    """The tokeniser of a run."""
+    return CharTokenizer.from_json(read_text(folder / "tokenizer.json"))
+
+
+def read_text(path: Path) -> str:
+    """A file of a run; CheckpointError where it is missing."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{path.parent} is no run: {path.name} cannot be read") from error
+
+
+def training_seconds(folder: Path) -> float:
+    """Time spent in steps, those before a resume included."""
+    lines = read_text(folder / "metrics.jsonl").splitlines()
+    return sum(event["seconds"] for event in map(json.loads, lines) if event["event"] == "step")
+
+
+@contextmanager
+def status(folder: Path) -> Generator[None]:
+    """Keep status.json true: running, then done, interrupted, or failed with the reason."""
+    write_status(folder, "running", None)
+    try:
+        yield
+    except KeyboardInterrupt:
+        write_status(folder, "interrupted", None)
+        raise
+    except BackbonesError as error:
+        write_status(folder, "failed", str(error))
+        raise
+    write_status(folder, "done", None)
+
+
+def write_status(folder: Path, state: str, reason: str | None) -> None:
+    """One state, with the time it began."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    replace_file(folder / "status.json", to_json({"state": state, "since": now, "reason": reason}))

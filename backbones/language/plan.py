@@ -1,0 +1,104 @@
+"""All that decides a run's result, in one record, and how single fields of it are changed."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import PositiveInt, ValidationError
+
+from ..config import BackboneConfig, Record
+from ..errors import UsageError
+from ..model import LanguageModel
+from ..presets import PRESETS, Sizes, preset, sized
+from ..recipe import TrainRecipe
+from ..text.corpora import Corpus
+from ..text.recipes import TextRecipe, text_recipe
+from ..text.tokenizer import CharTokenizer
+
+
+class TextPlan(Record):
+    """Two runs of one plan are equal to the last bit, on one machine."""
+
+    corpus: str
+    corpus_sha256: str
+    preset: str
+    recipe_name: str
+    context: PositiveInt
+    batch: PositiveInt
+    backbone: BackboneConfig
+    train: TrainRecipe
+
+
+def plan_run(corpus: Corpus, preset_name: str, recipe_name: str) -> TextPlan:
+    """A preset on a corpus under a recipe; UsageError for a name that does not exist."""
+    recipe = text_recipe(recipe_name)
+    sizes = sizes_of(recipe, CharTokenizer.of(corpus.text).vocab_size)
+    return TextPlan(
+        corpus=corpus.name,
+        corpus_sha256=corpus.sha256,
+        preset=preset_name,
+        recipe_name=recipe_name,
+        context=recipe.context,
+        batch=recipe.batch,
+        backbone=sized(preset(preset_name), sizes).replace(init_std=recipe.init_std),
+        train=recipe.train,
+    )
+
+
+def changed(plan: TextPlan, changes: Mapping[str, Any]) -> TextPlan:
+    """The plan with fields of dotted names changed.
+
+    UsageError for one that is unknown or invalid.
+    """
+    fields = plan.model_dump()
+    for name, value in changes.items():
+        put(fields, name, value)
+    try:
+        return TextPlan.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError(first_fault(error)) from error
+
+
+def put(fields: dict[str, Any], name: str, value: Any) -> None:
+    """Set one dotted name in nested dicts; UsageError with the nearest name where there is none."""
+    *outer, last = name.split(".")
+    place: Any = fields
+    for part in [*outer, last]:
+        if not isinstance(place, dict) or part not in place:
+            near = difflib.get_close_matches(part, place if isinstance(place, dict) else (), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"fields are {', '.join(fields)}"
+            raise UsageError(f"{name}={json.dumps(value)}: there is no field {part!r}, {hint}")
+        if part is not last:
+            place = place[part]
+    place[last] = value
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first of a record's faults, in one line: where, what was found, what is wanted."""
+    fault = error.errors()[0]
+    where, reason = ".".join(str(part) for part in fault["loc"]), fault["msg"]
+    if fault["type"] == "value_error":  # one of our own, which says all of it
+        return f"{where}: {reason.removeprefix('Value error, ')}"
+    return f"{where}={fault['input']!r}: {reason}"
+
+
+def preset_table() -> dict[str, dict[str, Any]]:
+    """Each preset at the sizes of recipe cpu, with the 65 characters of tinyshakespeare."""
+    sizes = sizes_of(text_recipe("cpu"), vocab_size=65)
+    configs = {name: sized(axes, sizes) for name, axes in PRESETS.items()}
+    return {
+        name: {"parameters": parameters_of(config), **config.model_dump(mode="json")}
+        for name, config in configs.items()
+    }
+
+
+def parameters_of(config: BackboneConfig) -> int:
+    """How many numbers a language model of that config trains."""
+    return sum(parameter.numel() for parameter in LanguageModel(config).parameters())
+
+
+def sizes_of(recipe: TextRecipe, vocab_size: int) -> Sizes:
+    """The sizes that a recipe gives a preset."""
+    fields = recipe.model_dump(include={"context", "d_model", "n_layers", "n_heads"})
+    return Sizes(vocab_size=vocab_size, **fields)

@@ -1,0 +1,74 @@
+"""The model: what enters, a stack of blocks, what leaves. No variant is named here.
+
+B batch   T positions   C model width   V vocabulary
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from .attention import Attention, LayerCache
+from .config import BackboneConfig
+from .embedding import Entry, Head, vocabulary
+from .ffn import build_ffn
+from .residual import build_exit, build_residual
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each joined to the stream by the residual rule.
+
+    `depth` counts from 0.
+    """
+
+    def __init__(self, config: BackboneConfig, depth: int) -> None:
+        super().__init__()
+        self.attention, self.join_attention = Attention(config, depth), build_residual(config)
+        self.ffn, self.join_ffn = build_ffn(config), build_residual(config)
+
+    def forward(self, x: Tensor, past: LayerCache) -> Tensor:
+        """x [B, T, C] -> [B, T, C]; `past` grows by T positions."""
+        x = self.join_attention(x, lambda h: self.attention(h, past))
+        return self.join_ffn(x, self.ffn)
+
+
+class Backbone(nn.Module):
+    """Ids or embeddings in, hidden states out."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.config, self.entry = config, Entry(config)
+        self.blocks = nn.ModuleList(Block(config, depth) for depth in range(config.n_layers))
+        self.exit = build_exit(config)
+
+    def forward(self, x: Tensor, caches: Sequence[LayerCache] | None = None) -> Tensor:
+        """Ids [B, T] or embeddings [B, T, C] -> [B, T, C].
+
+        With caches, T continues what they hold.
+        """
+        caches = self.new_caches() if caches is None else caches
+        x = self.entry(x, caches[0].length)
+        for block, past in zip(self.blocks, caches, strict=True):
+            x = block(x, past)
+        return self.exit(x)
+
+    def new_caches(self) -> list[LayerCache]:
+        """An empty past, one a layer."""
+        return [LayerCache() for _ in self.blocks]
+
+
+class LanguageModel(nn.Module):
+    """Ids in, next-token logits out; ValueError for a config without a vocabulary."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        vocabulary(config)
+        self.config = config
+        self.backbone, self.head = Backbone(config), Head(config)
+
+    def forward(self, ids: Tensor, caches: Sequence[LayerCache] | None = None) -> Tensor:
+        """Ids [B, T] -> logits [B, T, V]. With caches, T continues what they hold."""
+        return self.head(self.backbone(ids, caches), self.backbone.entry.table)
+
+    def new_caches(self) -> list[LayerCache]:
+        """An empty past, one a layer."""
+        return self.backbone.new_caches()

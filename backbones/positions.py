@@ -1,0 +1,87 @@
+"""Where a token stands: by turning queries and keys (RoPE), or by adding a vector to the stream.
+
+B batch   T positions   C model width   D query width
+"""
+
+import torch
+from torch import Tensor, nn
+
+from .config import BackboneConfig
+
+
+class Rotary(nn.Module):
+    """Turn pair i of a query or key at position p by the angle p base^(-2i/D).
+
+    Source: Su et al. 2021, eq. 34. Pairs are (i, i + D/2) in layout "half" (Hugging Face's LLaMA)
+    and (2i, 2i+1) in layout "interleaved" (the paper, Meta's LLaMA): the same up to an order of
+    W_q's rows. Departure: angles are taken in float64, so that position 10^5 turns as exactly as
+    position 1.
+    """
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.base, self.interleaved = config.rope_base, config.rope_layout == "interleaved"
+
+    def forward(self, x: Tensor, start: int) -> Tensor:
+        """x [..., T, D], of which the first is at position `start` -> [..., T, D]."""
+        cos, sin = turns(start, x.shape[-2], x.shape[-1], self.base)
+        cos, sin = cos.to(x), sin.to(x)  # [T, D/2]
+        if self.interleaved:
+            a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+            return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
+        a, b = x.chunk(2, dim=-1)
+        return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+class Unturned(nn.Module):
+    """Queries and keys as they are, for models whose positions are added to the stream."""
+
+    def forward(self, x: Tensor, start: int) -> Tensor:  # noqa: ARG002 one signature with Rotary
+        """x [..., T, D] -> the same."""
+        return x
+
+
+class LearnedPositions(nn.Module):
+    """A trained vector for each of `rows` positions (Radford et al. 2018).
+
+    There is nothing beyond them.
+    """
+
+    def __init__(self, rows: int, width: int, std: float) -> None:
+        super().__init__()
+        self.table = nn.Embedding(rows, width)
+        nn.init.normal_(self.table.weight, std=std)
+
+    def forward(self, x: Tensor, start: int) -> Tensor:
+        """x [B, T, C] -> x plus its positions' vectors; ValueError past the last row."""
+        end, rows = start + x.shape[-2], self.table.num_embeddings
+        if end > rows:
+            raise ValueError(
+                f"position {end} is past max_positions={rows}: "
+                f"learned positions do not extrapolate, at most {rows} tokens fit in one context"
+            )
+        return x + self.table.weight[start:end]
+
+
+class SinusoidalPositions(nn.Module):
+    """Add sin(p 10000^(-2i/C)) at channel 2i and the cosine at 2i+1.
+
+    Source: Vaswani et al. 2017, section 3.5.
+    """
+
+    def forward(self, x: Tensor, start: int) -> Tensor:
+        """x [B, T, C] -> x plus the sinusoids of its positions."""
+        cos, sin = turns(start, x.shape[-2], x.shape[-1], 10_000.0)
+        return x + torch.stack((sin, cos), dim=-1).flatten(-2).to(x)
+
+
+def turns(start: int, count: int, width: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines [count, width/2], float64, of position times base^(-2i/width)."""
+    speed = base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angle = torch.arange(start, start + count, dtype=torch.float64).unsqueeze(-1) * speed
+    return angle.cos(), angle.sin()
+
+
+def build_rotation(config: BackboneConfig) -> Rotary | Unturned:
+    """What `config.positions` does to queries and keys."""
+    return Rotary(config) if config.positions == "rope" else Unturned()

@@ -1,0 +1,59 @@
+"""Write to disk so that a reader, even after a power cut, sees all of a thing or none of it."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import StorageError
+
+
+def to_json(value: Mapping[str, Any]) -> bytes:
+    """Indented JSON; NaN and infinity are refused."""
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
+    """All of `files` in a new folder at `place`, or nothing; what stood there is replaced."""
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        draft.mkdir(parents=True)
+        for name, data in files.items():
+            write_synced(draft / name, data)
+        sync_folder(draft)
+        shutil.rmtree(place, ignore_errors=True)  # left by a run that was cut off before LATEST
+        draft.rename(place)
+        sync_folder(place.parent)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise StorageError(f"{place} cannot be written: {error.strerror}") from error
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` at `path` in one step; StorageError where the disk refuses."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write_synced(draft, data)
+        draft.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def write_synced(path: Path, data: bytes) -> None:
+    """Write and wait until the disk has it."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has the folder's names."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,67 @@
+"""What a run leaves in its folder while it trains: metrics, checkpoints.
+
+And how it finds them again.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import TrainingState, latest, restore_checkpoint, save_checkpoint
+from ..errors import StorageError
+from ..recipe import TrainRecipe
+from ..storage import replace_file
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunFolder:
+    """Where a run is kept, and what it is: `config` is written beside each checkpoint, as JSON.
+
+    With `resume`, the run goes on from its newest checkpoint; its config must be the same.
+    """
+
+    path: Path
+    config: Mapping[str, Any]
+    resume: bool = False
+
+
+class Keeper:
+    """The run folder's side of training: restores on opening, then logs and saves."""
+
+    def __init__(self, run: RunFolder, recipe: TrainRecipe, state: TrainingState) -> None:
+        self.config = {**run.config, "recipe": recipe.model_dump(mode="json")}
+        self.checkpoints, self.metrics = run.path / "checkpoints", run.path / "metrics.jsonl"
+        if run.resume:
+            restore_checkpoint(latest(self.checkpoints), state, self.config)
+            self.forget_after(state.step)
+        elif self.checkpoints.exists():
+            raise StorageError(f"{run.path} holds a run already: resume it, or name another folder")
+        else:
+            run.path.mkdir(parents=True, exist_ok=True)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the events of steps that will be taken again, and a line cut off in the middle."""
+        if not self.metrics.exists():
+            return
+        lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        kept = [line for line in whole if json.loads(line)["step"] <= step]
+        replace_file(self.metrics, "".join(kept).encode())
+
+    def log(self, event: str, step: int, values: Mapping[str, Any]) -> None:
+        """Append one line; a value that is not a number is written as null."""
+        line = {"event": event, "step": step} | {k: finite(v) for k, v in values.items()}
+        with self.metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+
+    def save(self, state: TrainingState) -> None:
+        """One checkpoint, which becomes the latest."""
+        save_checkpoint(self.checkpoints, state, self.config)
+
+
+def finite(value: Any) -> Any:
+    """The value, or None for a number that JSON cannot say."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""Distributions of future market returns: tokenised bars, walk-forward, honest baselines."""

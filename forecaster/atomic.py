@@ -1,0 +1,118 @@
+"""The one way to create a result file, and the one way to read a file that a user or a store names.
+
+A file is written whole beside its target, forced to disk, renamed over it, and the rename is forced
+to disk: at every crash point the target is the old file or the new one. Writing in place, or
+renaming without both of these forcings, can leave an empty, torn or lost file.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from forecaster.errors import StorageError
+
+TEMPORARY = ".tmp-"  # prefix of a file that is not committed yet
+
+
+def commit_bytes(path: Path, data: bytes) -> str:
+    """Replace `path` by `data` or leave it as it is; the sha256 of `data`.
+
+    Makes the directory. Raises StorageError, naming path and cause, when it is not committed.
+    """
+    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        make_directory(path.parent)
+        _write_new(temporary, data)
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot write {path}: {reason(error)}; it is not committed") from error
+    finally:
+        with suppress(OSError, ValueError):
+            temporary.unlink()
+    return hashlib.sha256(data).hexdigest()
+
+
+def commit_json(path: Path, value: Any) -> str:
+    """Commit `value` as JSON with sorted keys; its sha256. ValueError for what JSON cannot hold."""
+    text = json.dumps(value, indent=1, sort_keys=True, allow_nan=False)
+    return commit_bytes(path, f"{text}\n".encode())
+
+
+def probe(directory: Path) -> None:
+    """Make `directory` and prove that files can be made in it. Raises StorageError if not."""
+    temporary = directory / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        make_directory(directory)
+        _write_new(temporary, b"?")
+    except (OSError, ValueError) as error:
+        raise StorageError(
+            f"cannot write in {directory}: {reason(error)}; name another place or mend its rights"
+        ) from error
+    finally:
+        with suppress(OSError, ValueError):
+            temporary.unlink()
+
+
+def make_directory(directory: Path) -> None:
+    """Make `directory` and the parents that it lacks, each forced to disk. OSError if not."""
+    if not directory.is_dir():
+        make_directory(directory.parent)
+        directory.mkdir(exist_ok=True)
+        _sync_directory(directory.parent)
+
+
+def read_regular(path: Path, limit_bytes: int) -> bytes:
+    """Content of a regular file of at most `limit_bytes`, opened by us: never a link, pipe or URL.
+
+    Raises StorageError naming path and cause.
+    """
+    try:
+        if path.is_symlink():
+            raise StorageError(f"cannot read {path}: it is a symbolic link; name the file itself")
+        # Without O_NONBLOCK the opening of a pipe would wait for its writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode):
+                raise StorageError(f"cannot read {path}: not a regular file; name a file")
+            if state.st_size > limit_bytes:
+                raise StorageError(
+                    f"cannot read {path}: {state.st_size} bytes, more than {limit_bytes}; cut it"
+                )
+            return file.read(limit_bytes)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot read {path}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What the operating system says, without the path that our own message already names."""
+    text = error.strerror if isinstance(error, OSError) else None
+    return text or str(error) or type(error).__name__
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Make a file that was not there, and force it to disk. OSError if any part of that fails."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Force names in `directory` to disk: until then a crash may undo a rename."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,36 @@
+"""Every baseline by name.
+
+The same protocol as the learner's: the backtest cannot tell them apart.
+"""
+
+from forecaster.baselines.naive import Historical, RandomWalk, WindowVolatility
+from forecaster.baselines.volatility import EwmaGaussian, EwmaStudentT, GarchStudentT
+from forecaster.errors import UsageError, suggestion
+from forecaster.protocol import Forecaster
+
+NAIVE: tuple[Forecaster, ...] = (
+    RandomWalk(),
+    Historical(250),
+    Historical(1000),
+    WindowVolatility(20),
+)
+VOLATILITY: tuple[Forecaster, ...] = (EwmaGaussian(), EwmaStudentT(), GarchStudentT())
+BASELINES: dict[str, Forecaster] = {each.name: each for each in (*NAIVE, *VOLATILITY)}
+NAIVE_NAMES = tuple(each.name for each in NAIVE)
+
+
+def choose(names: tuple[str, ...]) -> tuple[Forecaster, ...]:
+    """Baselines by name; `all` and `naive` are groups. The naive ones are always in.
+
+    They are the bar that every other row is measured against. Raises UsageError for a name that
+    is not one.
+    """
+    wanted = set(NAIVE_NAMES)
+    for name in names:
+        if name == "all":
+            wanted |= set(BASELINES)
+        elif name != "naive" and name not in BASELINES:
+            raise UsageError(f"baseline {name!r} is unknown{suggestion(name, BASELINES)}")
+        else:
+            wanted |= {name} - {"naive"}
+    return tuple(each for name, each in BASELINES.items() if name in wanted)

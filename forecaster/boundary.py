@@ -1,0 +1,65 @@
+"""Where errors end: one line on stderr, its exit code, and a saved traceback for our own bugs."""
+
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from types import FrameType
+
+from forecaster.errors import ForecasterError, printable
+
+WIDEST = 240  # characters of an error line
+INTERRUPTED, TERMINATED, BROKEN_PIPE, OUT_OF_MEMORY, STORAGE, BUG = 130, 143, 141, 10, 5, 1
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, treated as Ctrl-C: abandon the unit of work, keep what is done."""
+
+
+def raise_on_sigterm() -> None:
+    """Let SIGTERM end the program the way Ctrl-C does."""
+
+    def terminate(_: int, __: FrameType | None) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminate)
+
+
+def exit_code(error: BaseException, *, debug: bool) -> int:
+    """Say on stderr what went wrong; the exit code that belongs to it."""
+    match error:
+        case Terminated():
+            return TERMINATED
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case BrokenPipeError():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return BROKEN_PIPE
+        case ForecasterError():
+            line, code = str(error), error.exit_code
+        case MemoryError():
+            line, code = "out of memory; use fewer symbols or --jobs 1", OUT_OF_MEMORY
+        case OSError():
+            line, code = f"{error.filename or 'a file'}: {error.strerror or error}", STORAGE
+        case _:
+            where = "" if debug else f"; traceback in {_save_traceback(error)}"
+            line, code = f"our bug: {type(error).__name__}: {error}{where}", BUG
+    if debug:
+        traceback.print_exception(error)
+    sys.stderr.write(f"forecaster: error: {one_line(line)}\n")
+    return code
+
+
+def one_line(text: str) -> str:
+    """Printable, on one line, and short enough to read."""
+    clean = printable(" ".join(text.split()))
+    return clean if len(clean) <= WIDEST else clean[: WIDEST - 3] + "..."
+
+
+def _save_traceback(error: BaseException) -> Path:
+    handle, name = tempfile.mkstemp(prefix="forecaster-", suffix=".traceback")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        traceback.print_exception(error, file=file)
+    return Path(name)

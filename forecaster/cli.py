@@ -1,0 +1,148 @@
+"""The command line: each command parses, calls one function, and shows what came back.
+
+Results go to stdout, everything else to stderr. Nothing heavy is imported before a command runs.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from forecaster.boundary import exit_code, raise_on_sigterm
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path)
+
+
+def options(*names: str) -> Decorator:
+    """Options that several commands share, by name."""
+    shared = {
+        "json": click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+        "quiet": click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors."),
+        "debug": click.option("--debug", is_flag=True, help="Tracebacks instead of one line."),
+        "dry": click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing."),
+        "store": click.option(
+            "--store", type=FOLDER, default=Path("data"), show_default=True, help="Bar store."
+        ),
+        "config": click.option("--config", type=FILE, help="A TOML file of run settings."),
+        "set": click.option("--set", "settings", multiple=True, metavar="KEY=VALUE"),
+        "out": click.option("--out", type=FILE, help="Where the result goes; must not exist."),
+        "symbols": click.option("--symbols", metavar="A,B", help="Symbols in the store."),
+        "horizons": click.option("--horizons", metavar="1,5,20", help="Bars ahead."),
+        "jobs": click.option("--jobs", type=click.IntRange(1), help="Processes  [default: cores]"),
+    }
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed((*names, "debug")):
+            command = shared[name](command)
+        return command
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="forecaster-lab", prog_name="forecaster")
+def cli() -> None:
+    """Distributions of future returns, walk-forward, against baselines that are hard to beat."""
+
+
+@cli.command()
+@click.argument("symbols", nargs=-1)
+@click.option("--source", default="bundled", show_default=True, help="bundled, csv, parquet, ...")
+@click.option("--interval", default="1d", show_default=True)
+@click.option("--start", metavar="YYYY-MM-DD", help="First day.")
+@click.option("--end", metavar="YYYY-MM-DD", help="Last day.")
+@click.option("--path", type=FILE, help="The file of --source csv or parquet.")
+@options("store", "dry", "json", "quiet")
+def fetch(**given: Any) -> None:
+    """Bring bars into the store; without SYMBOLS, the default universe."""
+    from forecaster import commands
+
+    commands.fetch(commands.Fetch(**given))
+
+
+@cli.command()
+@click.option("--preset", "presets", multiple=True, help="A backbone; may be repeated.")
+@click.option("--baselines", metavar="all|naive|NAME,...", help="Rows beside the learner.")
+@click.option("--test-from", metavar="YYYY-MM-DD", help="First origins close after this day.")
+@click.option("--refit-every", type=int, help="Bars between refits.")
+@click.option("--quick", is_flag=True, help="Two symbols, two years, one small network.")
+@click.option("--resume", type=FOLDER, metavar="RUN", help="Go on with an interrupted run.")
+@click.option("--fail-under", type=float, metavar="SKILL", help="Exit 11 below this skill in %.")
+@options("symbols", "horizons", "jobs", "config", "set", "store", "out", "dry", "json", "quiet")
+def backtest(**given: Any) -> None:
+    """Walk forward: refit, forecast, score every model on the same origins."""
+    from forecaster import commands
+
+    commands.backtest(commands.Backtest(**given))
+
+
+@cli.command()
+@click.option("--preset", help="A backbone of `backbones list`.")
+@click.option("--until", metavar="YYYY-MM-DD", help="Learn from bars closed by this day.")
+@click.option("--resume", type=FOLDER, metavar="RUN", help="Go on with an interrupted run.")
+@options("symbols", "horizons", "config", "set", "store", "out", "dry", "json", "quiet")
+def train(**given: Any) -> None:
+    """Fit one learner to everything until a day, and keep it in a run folder."""
+    from forecaster import commands
+
+    commands.train(commands.Train(**given))
+
+
+@cli.command()
+@click.argument("run", type=FOLDER)
+@options("horizons", "store", "out", "json", "quiet")
+def predict(**given: Any) -> None:
+    """Forecast from the last stored bar of each symbol with a trained RUN."""
+    from forecaster import commands
+
+    commands.predict(commands.Predict(**given))
+
+
+@cli.group()
+def runs() -> None:
+    """Runs that are there."""
+
+
+@runs.command("ls")
+@options("json")
+def runs_ls(**given: Any) -> None:
+    """One line a run, oldest first."""
+    from forecaster import commands
+
+    commands.runs_ls(commands.RunsLs(**given))
+
+
+@runs.command("show")
+@click.argument("run", type=FOLDER)
+@options("json")
+def runs_show(**given: Any) -> None:
+    """What a run found, as when it ended."""
+    from forecaster import commands
+
+    commands.runs_show(commands.RunsShow(**given))
+
+
+def main() -> None:
+    """Entry point: one line and the right exit code for whatever goes wrong."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """One command line; its exit code."""
+    raise_on_sigterm()
+    debug = "--debug" in arguments
+    try:
+        ended = cli.main(args=arguments, standalone_mode=False, prog_name="forecaster")
+        sys.stdout.flush()
+        return ended if isinstance(ended, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return exit_code(KeyboardInterrupt(), debug=debug)
+    except BaseException as error:
+        return exit_code(error, debug=debug)

@@ -1,0 +1,66 @@
+"""Typed arguments that commands share, and how a command talks."""
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forecaster import display
+from forecaster.config import RunConfig, resolve
+from forecaster.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """How a command talks."""
+
+    as_json: bool = False
+    quiet: bool = False
+    debug: bool = False  # read by the boundary
+
+    def say(self, line: str) -> None:
+        """A line for people, on stderr."""
+        if not self.quiet:
+            display.say([line])
+
+    def result(self, record: dict[str, Any]) -> bool:
+        """Print the record if JSON is wanted; whether it was."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+        return self.as_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configured(Output):
+    """Arguments that a run's config is made of."""
+
+    config: Path | None = None
+    settings: tuple[str, ...] = ()
+    symbols: str | None = None
+    horizons: str | None = None
+    store: Path = Path("data")
+    out: Path | None = None
+    dry_run: bool = False
+
+    def resolved(self, *, quick: bool = False, **flags: Any) -> RunConfig:
+        """The config that file, settings and flags ask for."""
+        flags |= {
+            "symbols": listed(self.symbols),
+            "horizons": listed(self.horizons, whole_numbers=True),
+        }
+        return resolve(self.config, self.settings, flags, quick=quick)
+
+
+def listed(text: str | None, *, whole_numbers: bool = False) -> tuple[Any, ...] | None:
+    """`1,5` -> ("1", "5") or (1, 5). Raises UsageError for what is no whole number."""
+    if text is None:
+        return None
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
+        raise UsageError(f"{text!r} names nothing; wanted a comma-separated list")
+    if not whole_numbers:
+        return parts
+    if not all(part.isdigit() for part in parts):
+        raise UsageError(f"{text!r}: wanted whole numbers, for example 1,5,20")
+    return tuple(int(part) for part in parts)

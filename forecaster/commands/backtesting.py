@@ -1,0 +1,115 @@
+"""`forecaster backtest`: plan, run or resume, show."""
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from forecaster import display, workflows
+from forecaster.backtest import Cell, Plan
+from forecaster.commands.arguments import Configured, listed
+from forecaster.errors import UsageError
+from forecaster.runs import RunFolder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backtest(Configured):
+    """Arguments of `forecaster backtest`."""
+
+    presets: tuple[str, ...] = ()
+    baselines: str | None = None
+    test_from: str | None = None
+    refit_every: int | None = None
+    quick: bool = False
+    resume: Path | None = None
+    fail_under: float | None = None
+    jobs: int | None = None
+
+
+def backtest(given: Backtest) -> None:
+    """Plan, run or resume, show; GateError at the very end."""
+    if given.resume:
+        refuse_with_resume(given, Backtest(resume=given.resume))
+        config = RunFolder.open(given.resume).config()
+    else:
+        config = given.resolved(
+            quick=given.quick,
+            presets=given.presets,
+            baselines=listed(given.baselines),
+            test_from=given.test_from,
+            refit_every=given.refit_every,
+        )
+    plan, digest = workflows.plan_backtest(config, given.store, given.say)
+    jobs = given.jobs or os.cpu_count() or 1
+    if given.dry_run:
+        show_plan(given, plan, jobs)
+        return
+    run = (
+        workflows.resumed_run(given.resume, digest)
+        if given.resume
+        else workflows.new_run(plan, digest, given.out)
+    )
+    given.say(announce(plan, run, jobs))
+    record = with_progress(given, plan, run, jobs)
+    if not given.result(record | {"run": str(run.path)}):
+        display.print_summary(record, str(run.path))
+    if given.fail_under is not None:
+        workflows.gate(record, config.presets, given.fail_under)
+
+
+def with_progress(given: Backtest, plan: Plan, run: RunFolder, jobs: int) -> dict[str, Any]:
+    """Run under a progress bar whose steps are as long as cells usually take."""
+    total = sum(display.cost(cell, plan) for cell in plan.cells)
+    with display.progress(given.quiet) as bar:
+        task = bar.add_task("backtest", total=total)
+
+        def on_cell(cell: Cell, plan: Plan) -> None:
+            until = cell.fold.test_until.astype("datetime64[D]")
+            text = f"{cell.forecaster.name} to {until}"
+            bar.update(task, advance=display.cost(cell, plan), description=text)
+
+        return workflows.run_backtest(plan, run, jobs, workflows.Watch(given.say, on_cell))
+
+
+def announce(plan: Plan, run: RunFolder, jobs: int) -> str:
+    """What is about to be done."""
+    folds, panel = plan.folds, plan.panel
+    days = [str(d.astype("datetime64[D]")) for d in (folds[0].test_from, folds[-1].test_until)]
+    return (
+        f"backtest of {len(plan.forecasters)} models on {', '.join(panel.symbols)}:"
+        f" {len(folds)} folds from {days[0]} to {days[1]}, {len(plan.cells)} cells,"
+        f" {jobs} processes, into {run.path}"
+    )
+
+
+def show_plan(given: Backtest, plan: Plan, jobs: int) -> None:
+    """The folds, on stdout, without touching a disk but for the bars fetched."""
+    record = {
+        "config": plan.config.model_dump(mode="json"),
+        "models": [each.name for each in plan.forecasters],
+        "folds": [
+            {
+                "fold": fold.index,
+                "train_until": str(fold.train_until),
+                "test_from": str(fold.test_from),
+                "test_until": str(fold.test_until),
+                "origins": len(fold.origins(plan.panel)),
+            }
+            for fold in plan.folds
+        ],
+        "jobs": jobs,
+    }
+    if not given.result(record):
+        display.print_plan(plan)
+
+
+def refuse_with_resume(given: Backtest, bare: Backtest) -> None:
+    """A resumed run keeps its config: what would be ignored is refused."""
+    kept = {"store", "jobs", "as_json", "quiet", "debug", "fail_under", "dry_run"}
+    for field in fields(given):
+        asked = getattr(given, field.name)
+        if field.name not in kept and asked != getattr(bare, field.name):
+            raise UsageError(
+                f"--resume keeps the run's own config; {field.name}={asked!r} cannot be changed,"
+                " start a new run for that"
+            )

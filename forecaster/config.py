@@ -1,0 +1,162 @@
+"""What a run does: one frozen record, from TOML, `--set` and flags; checked when made."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from forecaster.errors import UsageError, suggestion
+from forecaster.symbols import Symbol
+
+DEFAULT_UNIVERSE = ("^GSPC", "^IXIC", "AAPL", "IBM", "MSFT", "GOOG")
+QUICK: dict[str, Any] = {
+    "symbols": ("^GSPC", "^IXIC"),
+    "test_from": "2017-01-01",
+    "learner": {"seeds": 1, "steps": 100},
+}
+
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Record(BaseModel):
+    """Frozen, and strict about its keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LearnerConfig(Record):
+    """Sizes and training of `BackboneForecaster`. Chosen on folds before 2010, see README."""
+
+    tokens: Literal["scaled", "uniform"] = "scaled"
+    context: Positive = 64  # bars a window
+    d_model: Positive = 64
+    n_layers: Positive = 3
+    n_heads: Positive = 4
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    field_bins: Annotated[int, Field(ge=3)] = 16
+    return_bins: Annotated[int, Field(ge=4)] = 32
+    batch: Positive = 16  # windows a step
+    steps: Positive = 200
+    warmup: Annotated[int, Field(ge=0)] = 20
+    skip: Annotated[int, Field(ge=0)] = 16  # first positions of a window that are not scored
+    lr: Annotated[float, Field(gt=0)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    head_lr: Annotated[float, Field(gt=0)] = 0.3  # factor of lr
+    head_weight_decay: Annotated[float, Field(ge=0)] = 1.0
+    clip: Annotated[float, Field(gt=0)] = 1.0  # gradient norm
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.98  # decay of the weights' average
+    seeds: Positive = 4  # networks whose probabilities are averaged
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}")
+        if self.skip >= self.context:
+            raise ValueError(f"skip={self.skip} leaves nothing of context={self.context}")
+        return self
+
+
+class RunConfig(Record):
+    """A backtest or a training, whole. One config on the same bars gives the same bytes."""
+
+    symbols: tuple[str, ...] = DEFAULT_UNIVERSE
+    interval: str = "1d"
+    horizons: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 5, 20)  # bars ahead
+    test_from: str = "2010-01-01"  # first origins close after this day
+    refit_every: Positive = 252  # bars
+    baselines: tuple[str, ...] = ("all",)
+    presets: tuple[str, ...] = ("llama",)  # one learner each; names of backbones.presets
+    learner: LearnerConfig = LearnerConfig()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("no symbols given: name at least one")
+        return tuple(dict.fromkeys(Symbol(text) for text in value))
+
+    @field_validator("horizons")
+    @classmethod
+    def _horizons(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(set(value)))
+
+    @field_validator("test_from")
+    @classmethod
+    def _day(cls, value: str) -> str:
+        try:
+            return date.fromisoformat(value).isoformat()
+        except ValueError:
+            raise ValueError(f"{value!r} is not a day; wanted YYYY-MM-DD") from None
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def resolve(
+    file: Path | None, settings: Sequence[str], flags: Mapping[str, Any], *, quick: bool = False
+) -> RunConfig:
+    """Flags over `--set a.b=c` over TOML over `--quick` over defaults. Raises UsageError."""
+    tree: dict[str, Any] = {}
+    if quick:
+        _merge(tree, QUICK)
+    if file is not None:
+        _merge(tree, _read_toml(file))
+    for text in settings:
+        _merge(tree, _setting(text))
+    _merge(tree, {name: value for name, value in flags.items() if value not in (None, ())})
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        raise UsageError(_first_complaint(error)) from None
+
+
+def _merge(tree: dict[str, Any], new: Mapping[str, Any]) -> None:
+    for name, value in new.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(name), dict):
+            _merge(tree[name], value)
+        else:
+            tree[name] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"config {file}: {error.strerror}; wanted a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"config {file}: not TOML: {error}") from None
+
+
+def _setting(text: str) -> dict[str, Any]:
+    """`learner.steps=50` -> {"learner": {"steps": 50}}; the value in TOML, or else a plain word."""
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.split(".")):
+        raise UsageError(f"--set {text!r}: wanted key=value, for example learner.steps=50")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value
+    for name in reversed(path.split(".")):
+        parsed = {name: parsed}
+    return parsed
+
+
+def _first_complaint(error: ValidationError) -> str:
+    """The first thing wrong: key path, value, and the nearest known key for a misspelt one."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        record = LearnerConfig if len(first["loc"]) > 1 else RunConfig
+        return f"config key {key!r} is unknown{suggestion(key.split('.')[-1], record.model_fields)}"
+    if first["type"] == "value_error":
+        return f"config {key}: {first['ctx']['error']}"
+    return f"config {key}={first['input']!r}: {first['msg'].lower()}"

@@ -1,0 +1,159 @@
+"""What people see in a terminal: tables on stdout, progress on stderr."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from forecaster.backtest import Cell, Plan
+from forecaster.baselines import BASELINES
+from forecaster.errors import printable
+
+BASIS_POINTS = 1e4
+# Relative costs of a cell, for the forecast of the remaining time: measured on two shared cores.
+COSTS = {"garch_student_t": 4.0, "ewma_student_t": 2.0, "historical_1000": 2.0}
+LEARNER_COST = 5.0  # a seed of 100 steps
+
+
+def score_table(summary: dict[str, Any], h: int) -> Table:
+    """Every model at one horizon, the naive ones first."""
+    rows = [row for row in summary["rows"] if row["h"] == h]
+    best = summary["best_naive"][str(h)]
+    title = f"h = {h}: {rows[0]['n']} forecasts on {rows[0]['dates']} dates"
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    table.caption = f"skill: CRPS against {best}, the best naive; p by Diebold-Mariano, two-sided"
+    table.add_column("model")
+    for name in (
+        "log score\n[nats]",
+        "CRPS\n[bp]",
+        "skill\n[%]",
+        "p",
+        "coverage\n50/80/95 %",
+        "seconds",
+    ):
+        table.add_column(name, justify="right")
+    for row in rows:
+        own = row["model"] == best
+        cover = "/".join(f"{100 * row[f'coverage_{c}']:.1f}" for c in (50, 80, 95))
+        table.add_row(
+            Text(row["model"]),
+            f"{row['log_score']:.4f}",
+            f"{BASIS_POINTS * row['crps']:.2f}",
+            "best naive" if own else f"{100 * row['skill']:+.2f}",
+            "" if own else _p_value(row["p"]),
+            cover,
+            f"{summary['seconds'][row['model']]:.1f}",
+            style="bold" if row["model"] not in BASELINES else "",
+        )
+    return table
+
+
+def print_summary(summary: dict[str, Any], run: str) -> None:
+    """Tables, notes, verdicts and where the run is, on stdout."""
+    console = stdout()
+    for h in summary["horizons"]:
+        console.print(score_table(summary, h))
+    for note in summary["notes"]:
+        console.print(f"note: {printable(note)}")
+    for verdict in summary["verdicts"]:
+        console.print(verdict)
+    console.print(f"run: {printable(run)}")
+
+
+def print_plan(plan: Plan) -> None:
+    """Train and test spans of every fold."""
+    names = ", ".join(each.name for each in plan.forecasters)
+    table = Table(title=f"{len(plan.folds)} folds of {names}", title_justify="left")
+    for name in ("fold", "train until", "test from", "test until", "origins"):
+        table.add_column(name, justify="right")
+    for fold in plan.folds:
+        days = (fold.train_until, fold.test_from, fold.test_until)
+        shown = [str(day.astype("datetime64[D]")) for day in days]
+        table.add_row(str(fold.index), *shown, str(len(fold.origins(plan.panel))))
+    stdout().print(table)
+
+
+def print_predictions(rows: Sequence[dict[str, Any]]) -> None:
+    """Quantiles of the log return in per cent, a line a symbol and horizon."""
+    levels = ("0.05", "0.25", "0.5", "0.75", "0.95")
+    table = Table(title="log return from the cutoff's close [%]", title_justify="left")
+    for name in ("symbol", "cutoff", "h", "ds", *levels):
+        table.add_column(name, justify="right")
+    for row in rows:
+        days = [f"{row[name]:%Y-%m-%d}" for name in ("cutoff", "ds")]
+        values = [f"{100 * row[level]:+.2f}" for level in levels]
+        table.add_row(Text(row["unique_id"]), days[0], str(row["h"]), days[1], *values)
+    stdout().print(table)
+
+
+def print_record(record: dict[str, Any], indent: str = "") -> None:
+    """A record as `key: value` lines."""
+    for key, value in record.items():
+        if isinstance(value, dict):
+            print_line(f"{indent}{key}:")
+            print_record(value, indent + "  ")
+        else:
+            print_line(f"{indent}{key}: {value}")
+
+
+def print_line(line: str) -> None:
+    """One line on stdout."""
+    stdout().print(printable(line), soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """A table of another module's, on stdout."""
+    stdout().print(table)
+
+
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a table as JSON can say it."""
+    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in row.items()}
+
+
+def stdout() -> Console:
+    """Plain text, no markup: names come from files. A hundred columns where it is no terminal."""
+    width = None if sys.stdout.isatty() else 100
+    return Console(highlight=False, markup=False, width=width)
+
+
+def cost(cell: Cell, plan: Plan) -> float:
+    """Relative cost of a cell."""
+    if cell.forecaster.name in BASELINES:
+        return COSTS.get(cell.forecaster.name, 1.0)
+    learner = plan.config.learner
+    return LEARNER_COST * learner.seeds * learner.steps / 100
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Progress]:
+    """A bar on stderr that says what is done and how long is left; nothing off a terminal."""
+    console = Console(stderr=True, highlight=False, markup=False)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
+        yield bar
+
+
+def say(lines: Sequence[str]) -> None:
+    """Lines for people, on stderr."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    for line in lines:
+        console.print(printable(line))
+
+
+def _p_value(p: float) -> str:
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"

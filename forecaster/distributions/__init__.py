@@ -1,0 +1,18 @@
+"""Forecast distributions: log density, cdf, quantiles, CRPS, samples; many origins at once."""
+
+from forecaster.distributions.binned import Binned
+from forecaster.distributions.distribution import Distribution, Floats
+from forecaster.distributions.empirical import Empirical
+from forecaster.distributions.location_scale import Gaussian, LocationScale, StudentT
+from forecaster.distributions.progress import bin_masses
+
+__all__ = [
+    "Binned",
+    "Distribution",
+    "Empirical",
+    "Floats",
+    "Gaussian",
+    "LocationScale",
+    "StudentT",
+    "bin_masses",
+]

@@ -1,0 +1,91 @@
+"""What every forecast distribution answers, and the checks that their parameters share.
+
+N origins, H horizons, Q quantile levels. The unit of y is the target's (for log returns: 1).
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+# The least level that `sample` draws: half the step of a uniform double, so no draw is infinite.
+SMALLEST_LEVEL = 2.0**-54
+
+
+class Distribution(ABC):
+    """N x H distributions, checked when made. A NaN observation gives a NaN answer."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(N, H)."""
+
+    @abstractmethod
+    def logpdf(self, y: Floats) -> Floats:
+        """y [N, H] -> [N, H] log density in nats: the log score, higher is better."""
+
+    @abstractmethod
+    def cdf(self, y: Floats) -> Floats:
+        """y [N, H] -> [N, H] P(Y <= y)."""
+
+    @abstractmethod
+    def ppf(self, u: Floats) -> Floats:
+        """U [..., N, H] in (0, 1), or what broadcasts to it -> the least y with cdf(y) >= u."""
+
+    @abstractmethod
+    def crps(self, y: Floats) -> Floats:
+        """y [N, H] -> [N, H] integral of (cdf(x) - 1{x >= y})^2 dx, unit of y, lower is better.
+
+        Source: Gneiting and Raftery, Strictly Proper Scoring Rules (JASA 2007), section 4.2.
+        """
+
+    @abstractmethod
+    def mean(self) -> Floats:
+        """[N, H] expectation."""
+
+    @abstractmethod
+    def take(self, rows: NDArray[Any]) -> Self:
+        """The distributions of some origins: an index or boolean array over N."""
+
+    def pit(self, y: Floats) -> Floats:
+        """y [N, H] -> [N, H] probability integral transform, uniform under the truth."""
+        return self.cdf(y)
+
+    def quantile(self, levels: ArrayLike) -> Floats:
+        """Levels [Q] in (0, 1) -> [N, H, Q]."""
+        wanted = np.asarray(levels, dtype=np.float64)
+        require((wanted > 0) & (wanted < 1), "level", wanted, "inside (0, 1)")
+        n, h = self.shape
+        u = np.broadcast_to(wanted[:, None, None], (len(wanted), n, h))
+        return np.moveaxis(self.ppf(u), 0, -1)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Floats:
+        """[n, N, H] independent draws, by inversion."""
+        return self.ppf(np.maximum(rng.random((n, *self.shape)), SMALLEST_LEVEL))
+
+
+def require(legal: NDArray[np.bool_], name: str, values: Floats, wanted: str) -> None:
+    """Raise ValueError naming the first illegal entry, its value and what is wanted instead."""
+    if not np.all(legal):
+        at = tuple(int(i) for i in np.argwhere(~np.asarray(legal))[0])
+        raise ValueError(f"{name}{list(at)}={values[at]} is not {wanted}")
+
+
+def finite(name: str, values: ArrayLike, ndim: int) -> Floats:
+    """A frozen float64 copy of finite values, else ValueError."""
+    array = np.array(values, dtype=np.float64)
+    if array.ndim != ndim or array.size == 0:
+        raise ValueError(f"{name} has shape {array.shape}: wanted {ndim} axes, none empty")
+    require(np.isfinite(array), name, array, "finite")
+    array.flags.writeable = False
+    return array
+
+
+def positive(name: str, values: ArrayLike, ndim: int) -> Floats:
+    """A frozen float64 copy of finite values above zero, else ValueError."""
+    array = finite(name, values, ndim)
+    require(array > 0, name, array, "positive")
+    return array

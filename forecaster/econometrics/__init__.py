@@ -1,0 +1,1 @@
+"""Fitted volatility models and shapes: what the baselines show and what tokenisers are made of."""

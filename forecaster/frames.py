@@ -1,0 +1,194 @@
+"""The two tables of a run, predictions and scores: schemas, checks, bytes. Knows no actuals.
+
+N origins, H horizons. Readers need nothing of ours: names and types are those that Nixtla, Chronos
+and fev share. Key of a row, and order of a table: (model, target_name, unique_id, cutoff, h).
+"""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from forecaster.distributions import Distribution
+from forecaster.errors import DataError, StorageError
+
+SCHEMA_VERSION = 1
+QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+PINBALL_LEVELS = (0.01, 0.05, 0.95, 0.99)
+TARGET = "log_return"  # ln C[t+h] / C[t], cumulative from the cutoff's close
+MOMENT = pa.timestamp("us")
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    """Columns that hold no nulls."""
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+_KEY = {"unique_id": pa.string(), "ds": MOMENT, "cutoff": MOMENT, "h": pa.int32()}
+PREDICTIONS = pa.unify_schemas(
+    [
+        _schema(**_KEY),
+        pa.schema([pa.field("y", pa.float64())]),  # null while it lies in the future
+        _schema(target_name=pa.string(), model=pa.string(), predictions=pa.float64()),
+        _schema(**{str(level): pa.float64() for level in QUANTILES}),
+        _schema(run_id=pa.string(), fold=pa.int32(), interval=pa.string()),
+    ]
+)
+SCORES = pa.unify_schemas(
+    [
+        _schema(model=pa.string(), target_name=pa.string(), **_KEY, fold=pa.int32()),
+        _schema(log_score=pa.float64(), crps=pa.float64(), pit=pa.float64()),
+        _schema(**{f"pinball_{level}": pa.float64() for level in PINBALL_LEVELS}),
+    ]
+)
+ORDER = ("model", "target_name", "unique_id", "cutoff", "h")
+
+
+@dataclass(frozen=True, eq=False)
+class Keys:
+    """Which questions the rows of a distribution [N, H] answer."""
+
+    unique_id: NDArray[np.str_]  # [N] symbol
+    cutoff: NDArray[
+        np.datetime64
+    ]  # [N] label (`opened_at`) of the last bar used, so that ds > cutoff
+    ds: NDArray[np.datetime64]  # [N, H] label of the target bar
+    horizons: tuple[int, ...]  # [H] bars
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that do not fit."""
+        wanted = (len(self.unique_id), len(self.horizons))
+        if self.ds.shape != wanted or self.cutoff.shape != wanted[:1]:
+            raise DataError(
+                f"keys: ds has shape {self.ds.shape} and cutoff {self.cutoff.shape}:"
+                f" wanted {wanted} and {wanted[:1]}"
+            )
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The key columns, N * H long, horizons fastest."""
+        n, h = self.ds.shape
+        return {
+            "unique_id": np.repeat(np.asarray(self.unique_id, dtype=object), h),
+            "ds": self.ds.astype("datetime64[us]").ravel(),
+            "cutoff": np.repeat(self.cutoff.astype("datetime64[us]"), h),
+            "h": np.tile(np.asarray(self.horizons, dtype=np.int32), n),
+        }
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a row comes from."""
+
+    run_id: str
+    fold: int
+    interval: str
+
+
+def forecast_table(
+    keys: Keys, distribution: Distribution, model: str, provenance: Provenance
+) -> pa.Table:
+    """PREDICTIONS without actuals, checked and sorted.
+
+    The point forecast is the median: it always exists (a t with df <= 1 has no mean), it is the
+    point that the mean absolute error asks for, and it stays the median when returns become prices.
+    """
+    if distribution.shape != keys.ds.shape:
+        raise DataError(f"{model}: forecasts {distribution.shape}, asked for {keys.ds.shape}")
+    quantiles = distribution.quantile(QUANTILES).reshape(-1, len(QUANTILES))
+    size = len(quantiles)
+    columns = keys.columns() | {
+        "y": pa.nulls(size, pa.float64()),
+        "target_name": pa.repeat(TARGET, size),
+        "model": pa.repeat(model, size),
+        "predictions": quantiles[:, QUANTILES.index(0.5)],
+        "run_id": pa.repeat(provenance.run_id, size),
+        "fold": np.full(size, provenance.fold, dtype=np.int32),
+        "interval": pa.repeat(provenance.interval, size),
+    }
+    columns |= {str(level): quantiles[:, i] for i, level in enumerate(QUANTILES)}
+    return table_of(columns, PREDICTIONS)
+
+
+def table_of(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """A checked, sorted table of named columns."""
+    arrays = [pa.array(columns[field.name], type=field.type) for field in schema]
+    return checked(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def merge(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table of several of one schema: sorted, duplicates refused. Metadata is left behind."""
+    if not tables:
+        raise DataError("nothing to merge: no table given")
+    return checked(pa.concat_tables([t.replace_schema_metadata(None) for t in tables]))
+
+
+def checked(table: pa.Table) -> pa.Table:
+    """The table in key order. Raises DataError naming the first row that breaks a rule."""
+    schema = SCORES if "log_score" in table.column_names else PREDICTIONS
+    _require_schema("table", table, schema)
+    table = table.sort_by([(name, "ascending") for name in ORDER]).combine_chunks()
+    for field in schema:
+        column = table[field.name]
+        if not field.nullable:
+            _refuse(table, column.is_null().to_numpy(), f"{field.name} is null")
+        if pa.types.is_floating(field.type):
+            broken = ~np.isfinite(column.fill_null(0.0).to_numpy())
+            _refuse(table, broken, f"{field.name} is not finite")
+    arrays = {name: column.to_numpy() for name, column in zip(schema.names, table, strict=True)}
+    _refuse(table, arrays["ds"] <= arrays["cutoff"], "ds is not after cutoff")
+    _refuse(table, arrays["h"] < 1, "h is below 1")
+    for low, high in pairwise(name for name in map(str, QUANTILES) if name in arrays):
+        _refuse(table, arrays[high] < arrays[low], f"quantile {high} is below quantile {low}")
+    same = [arrays[name][1:] == arrays[name][:-1] for name in ORDER]
+    repeated = np.append(np.zeros(min(1, len(table)), bool), np.logical_and.reduce(same))
+    _refuse(table, repeated, "key is there twice")
+    return table
+
+
+def to_parquet_bytes(table: pa.Table, metadata: Mapping[str, Any]) -> bytes:
+    """One parquet file; the same content gives the same bytes. `metadata` becomes JSON."""
+    record = {"schema_version": SCHEMA_VERSION, "quantiles": list(QUANTILES), **metadata}
+    text = json.dumps(record, sort_keys=True, allow_nan=False)
+    out = io.BytesIO()
+    table = checked(table.replace_schema_metadata(None))
+    pq.write_table(table.replace_schema_metadata({"forecaster": text}), out, compression="zstd")
+    return out.getvalue()
+
+
+def read(source: Path | bytes, schema: pa.Schema = PREDICTIONS) -> pa.Table:
+    """The table of a file or of its bytes, metadata kept. Raises StorageError or DataError."""
+    name = "bytes" if isinstance(source, bytes) else str(source)
+    try:
+        table = pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source).read()
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(f"{name}: not a parquet file that can be read: {error}") from error
+    _require_schema(name, table, schema)
+    return checked(table)
+
+
+def metadata(table: pa.Table) -> dict[str, Any]:
+    """What `to_parquet_bytes` was given and what it adds; empty for a foreign table."""
+    return json.loads((table.schema.metadata or {}).get(b"forecaster", b"{}"))
+
+
+def _require_schema(name: str, table: pa.Table, schema: pa.Schema) -> None:
+    """Raise DataError naming the columns that differ in name, type or place."""
+    if not table.schema.equals(schema):
+        odd = sorted({str(f) for f in table.schema} ^ {str(f) for f in schema}) or ["their order"]
+        raise DataError(f"{name}: columns differ from the schema: {', '.join(odd)}")
+
+
+def _refuse(table: pa.Table, bad: NDArray[np.bool_], rule: str) -> None:
+    """Raise DataError naming the first bad row by its key."""
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        key = ", ".join(f"{name}={table[name][first].as_py()}" for name in ORDER)
+        raise DataError(f"row ({key}): {rule} ({int(bad.sum())} such of {len(table)})")

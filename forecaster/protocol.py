@@ -1,0 +1,55 @@
+"""What the backtest asks of a model, baseline or learner alike, and the shape of a question.
+
+N origins (a bar of a symbol that has just closed), H horizons (bars ahead).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecaster.bars import Panel
+from forecaster.distributions import Distribution
+
+
+@dataclass(frozen=True, eq=False)
+class Origins:
+    """N moments at which a forecast is asked: bar `bar[i]` of member `member[i]` has closed."""
+
+    member: NDArray[np.int64]  # [N] index into panel.members
+    bar: NDArray[np.int64]  # [N] index into that member's bars
+
+    def __len__(self) -> int:
+        return len(self.bar)
+
+
+class Fitted(Protocol):
+    """A forecaster after its fit: frozen until the next refit."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of this fit: failures, and what stood in for them."""
+        ...
+
+    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Distribution:
+        """Distributions [N, H] of the log return from each origin's close to that h bars later.
+
+        `past` ends at the last origin. Whoever is asked about an earlier one must not look beyond
+        it: the leak law rewrites everything after an origin and demands the same bytes.
+        """
+        ...
+
+
+class Forecaster(Protocol):
+    """A way to forecast, settings included. Its name is its key in every table."""
+
+    @property
+    def name(self) -> str:
+        """The key in predictions and scores."""
+        ...
+
+    def fit(self, history: Panel, horizons: Sequence[int]) -> Fitted:
+        """Learn from `history` alone, targets inside it. Raises DataError for too little of it."""
+        ...

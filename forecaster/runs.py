@@ -1,0 +1,97 @@
+"""A run is a folder: what was asked, what was used, what came out. Never overwritten.
+
+config.toml  config.resolved.json  environment.json  data.json  status.json  summary.json  log.txt
+folds/ (one result a fold and model)  predictions.parquet  scores.parquet  checkpoints/
+"""
+
+import json
+import platform
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from forecaster.atomic import commit_bytes
+from forecaster.config import RunConfig
+from forecaster.errors import CheckpointError, UsageError, printable, suggestion
+
+PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "arch", "statsmodels", "scoringrules")
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One execution of a config."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path | None, kind: str, config: RunConfig) -> "RunFolder":
+        """A new folder. Raises UsageError where it exists, StorageError where it cannot be made."""
+        if path is None:
+            now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+            path = RUNS / f"{now}-{kind}-{config.digest[:6]}"
+        if path.exists():
+            raise UsageError(
+                f"run {path} exists; choose another --out, or continue it with --resume {path}"
+            )
+        run = cls(path)
+        run.write_json("status.json", {"state": "running", "kind": kind})
+        run.write_json("config.resolved.json", config.model_dump(mode="json"))
+        run.write_json("environment.json", environment())
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """A folder that a run made. Raises UsageError, with what there is, where it is none."""
+        if not (path / "status.json").is_file():
+            known = [each.path.name for each in list_runs(path.parent)]
+            raise UsageError(f"run {printable(str(path))} not found{suggestion(path.name, known)}")
+        return cls(path)
+
+    def config(self) -> RunConfig:
+        """The resolved configuration. Raises CheckpointError where this version cannot read it."""
+        try:
+            return RunConfig.model_validate(self.read_json("config.resolved.json"))
+        except ValueError:
+            raise CheckpointError(
+                f"{self.path}/config.resolved.json is of another version; start a new run"
+            ) from None
+
+    def write_json(self, name: str, record: dict[str, Any]) -> str:
+        """Write atomically, readable by people; the sha256 of the bytes."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+        return commit_bytes(self.path / name, text.encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Raises CheckpointError for a file that is missing or not JSON."""
+        try:
+            return json.loads((self.path / name).read_bytes())
+        except (OSError, ValueError):
+            raise CheckpointError(
+                f"{self.path}/{name} is missing or damaged; start a new run"
+            ) from None
+
+    def finish(self, state: str, **more: Any) -> None:
+        """Record how the run ended: done, failed, interrupted."""
+        self.write_json("status.json", self.read_json("status.json") | {"state": state} | more)
+
+
+def list_runs(root: Path = RUNS) -> list[RunFolder]:
+    """Every run below a folder, oldest first."""
+    return [RunFolder(p.parent) for p in sorted(root.glob("*/status.json"))]
+
+
+def environment() -> dict[str, Any]:
+    """What a number may depend on besides the config and the bars."""
+    return {
+        "forecaster": version("forecaster-lab"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "argv": sys.argv[1:],
+        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,70 @@
+"""What every source of bars does. A source reads; it never writes, and never sorts or fills."""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Protocol
+
+import numpy as np
+
+from forecaster.bars import Bars
+from forecaster.errors import DataError, UsageError
+from forecaster.provenance import Provenance
+from forecaster.symbols import Symbol
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What a source hands over for one symbol: bars, and where they come from."""
+
+    bars: Bars
+    provenance: Provenance
+
+
+class Source(Protocol):
+    """A place that bars can be fetched from, one symbol at a time."""
+
+    @property
+    def name(self) -> str:
+        """The name on the command line."""
+        ...
+
+    def symbols(self) -> tuple[Symbol, ...]:
+        """What is fetched when nobody names a symbol."""
+        ...
+
+    def fetch(
+        self,
+        symbol: Symbol,
+        interval: str = "1d",
+        start: date | None = None,
+        end: date | None = None,
+    ) -> Delivery:
+        """Bars of the sessions `start` to `end`, both included; None is as far as there are any.
+
+        Raises UsageError for what the source does not offer, DataError for bars that are not legal
+        or not there, StorageError for a file that cannot be read or is not what it was.
+        """
+        ...
+
+
+def clip(bars: Bars, start: date | None, end: date | None) -> Bars:
+    """The bars labelled `start` to `end`, both included. Raises DataError where there are none."""
+    if start is not None and end is not None and start > end:
+        raise UsageError(f"start {start} is after end {end}: exchange them")
+    keep = np.ones(len(bars), dtype=bool)
+    if start is not None:
+        keep &= bars.opened_at >= np.datetime64(start)
+    if end is not None:
+        keep &= bars.opened_at < np.datetime64(end + timedelta(days=1))
+    if not keep.any():
+        first, last = (str(t.astype("datetime64[D]")) for t in bars.opened_at[[0, -1]])
+        raise DataError(
+            f"{bars.symbol}: no bars from {start or first} to {end or last};"
+            f" there are {len(bars)}, {first} to {last}: widen the range"
+        )
+    return bars.select(keep)
+
+
+def now_utc() -> str:
+    """The present, as provenance writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

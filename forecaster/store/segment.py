@@ -1,0 +1,76 @@
+"""One symbol's bars as parquet bytes and back. Prices as printed; what is unknown is null.
+
+Neither the symbol nor the interval is a column, for both are in the path that DuckDB, pandas and
+polars read; the schema's metadata, key `forecaster`, repeats them with where the bars come from.
+"""
+
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from forecaster.bars import Bars, Floats
+from forecaster.provenance import Provenance, content_sha256
+from forecaster.symbols import Symbol
+
+SCHEMA_VERSION = 1
+METADATA_KEY = b"forecaster"
+SCHEMA = pa.schema(
+    [
+        pa.field("ts", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("open", pa.float64()),
+        pa.field("high", pa.float64()),
+        pa.field("low", pa.float64()),
+        pa.field("close", pa.float64(), nullable=False),
+        pa.field("volume", pa.float64()),
+        pa.field("adjustment", pa.float64(), nullable=False),
+    ]
+)
+
+
+def encode(bars: Bars, provenance: Provenance) -> bytes:
+    """A parquet file, compressed and with a checksum a page."""
+    about = {
+        **asdict(provenance),
+        "symbol": bars.symbol,
+        "interval": bars.interval,
+        "rows": len(bars),
+        "first": bars.label(0),
+        "last": bars.label(-1),
+        "content": content_sha256(bars),
+        "schema_version": SCHEMA_VERSION,
+    }
+    columns = [pa.array(bars.opened_at, pa.timestamp("us", "UTC"))]
+    columns += [_nullable(getattr(bars, name)) for name in SCHEMA.names[1:]]
+    metadata = {METADATA_KEY: json.dumps(about, sort_keys=True, allow_nan=False)}
+    sink = pa.BufferOutputStream()
+    table = pa.table(columns, schema=SCHEMA.with_metadata(metadata))
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return sink.getvalue().to_pybytes()
+
+
+def decode(data: bytes) -> Bars:
+    """The bars in a segment. Raises ValueError for anything that `encode` does not write."""
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        schema = file.schema_arrow
+        about = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
+        if about.get("schema_version") != SCHEMA_VERSION or not schema.equals(SCHEMA):
+            raise ValueError(f"its schema is not version {SCHEMA_VERSION} of ours")
+        table = file.read()
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    columns = {name: table.column(name).to_numpy() for name in SCHEMA.names}
+    return Bars(
+        symbol=Symbol(about["symbol"]),
+        interval=about["interval"],
+        opened_at=columns.pop("ts"),
+        **columns,
+    )
+
+
+def _nullable(values: Floats) -> pa.Array:
+    """float64 with null for NaN."""
+    return pa.array(values, pa.float64(), mask=np.isnan(values))

@@ -1,0 +1,191 @@
+"""The store of bars.
+
+    DIR/bars/LOCK                                                     held by the one writer
+    DIR/bars/manifest.json                                            the only commit point
+    DIR/bars/interval=1d/symbol=%5EGSPC/<first 16 of sha256>.parquet  written once
+
+A commit writes a segment, then the manifest, then removes what the last two manifests do not name.
+A reader takes the manifest, reads the file that it names once, checks the hash, parses from memory.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from forecaster.atomic import commit_bytes, probe, read_regular
+from forecaster.bars import Bars, Panel, duration
+from forecaster.errors import DataError, StorageError, suggestion
+from forecaster.provenance import Provenance, content_sha256
+from forecaster.store.lock import locked
+from forecaster.store.manifest import Entry, Manifest
+from forecaster.store.merge import Status, merge
+from forecaster.store.segment import decode, encode
+
+LIMIT_BYTES = 512 << 20  # of a segment
+LOCK_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Commit:
+    """What a put did, or would do."""
+
+    status: Status
+    rows_added: int
+    bars: Bars  # as they are stored now
+
+
+class Store:
+    """Bars by symbol and interval under one directory. Readers need no lock."""
+
+    def __init__(self, root: Path, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        self.root = root
+        self._folder = root / "bars"
+        self._manifest_path = self._folder / "manifest.json"
+        self._lock_timeout_s = lock_timeout_s
+
+    def prepare(self) -> None:
+        """Make an empty store where there is none, and prove that it can be written to."""
+        probe(self._folder)
+        with locked(self._folder / "LOCK", self._lock_timeout_s):
+            manifest = self._manifest()
+            if not self._manifest_path.exists():
+                manifest.write(self._manifest_path)
+
+    def put(self, bars: Bars, provenance: Provenance) -> Commit:
+        """Store `bars` durably, or leave all as it was: see `merge` for what is refused."""
+        if not self._manifest_path.exists():
+            self.prepare()
+        with locked(self._folder / "LOCK", self._lock_timeout_s):
+            before = self._manifest()
+            commit = self._merged(before, bars)
+            if commit.status == "same":
+                return commit
+            data = encode(commit.bars, provenance)
+            entry = _entry(commit.bars, provenance, hashlib.sha256(data).hexdigest())
+            segment = self._folder / entry.file
+            self._confine(segment.parent)
+            commit_bytes(segment, data)
+            after = before.with_entry(entry)
+            after.write(self._manifest_path)
+            self._sweep(before, after)
+        return commit
+
+    def preview(self, bars: Bars) -> Commit:
+        """What `put` would do; writes nothing."""
+        return self._merged(self._manifest(), bars)
+
+    def load(self, symbol: str, interval: str = "1d") -> Bars:
+        """Verified bars. DataError for a symbol that is not here, StorageError for damage."""
+        entry = self._find(symbol, interval)
+        try:
+            return self._read(entry)
+        except StorageError:
+            again = self._find(symbol, interval)
+            if again == entry:
+                raise
+            return self._read(again)  # a writer replaced it, and its segment was old enough to go
+
+    def panel(self, symbols: Iterable[str], interval: str = "1d") -> Panel:
+        """Verified bars of several symbols, in their order."""
+        return Panel(tuple(self.load(symbol, interval) for symbol in symbols))
+
+    def entries(self) -> tuple[Entry, ...]:
+        """All that is stored, by interval and symbol; none where there is no store."""
+        return self._manifest().entries
+
+    def digest(self, symbols: Iterable[str], interval: str = "1d") -> str:
+        """sha256 of the bars of `symbols`, in any order: equal on every machine that has them."""
+        lines = sorted(f"{s} {interval} {self._find(s, interval).content}" for s in symbols)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def _manifest(self) -> Manifest:
+        """The last committed manifest. StorageError where segments are there without one."""
+        if self._manifest_path.exists():
+            return Manifest.read(self._manifest_path)
+        if any(self._folder.glob("interval=*/symbol=*/*.parquet")):
+            raise StorageError(
+                f"{self._manifest_path} is missing, though its segments are there:"
+                f" put it back, or move {self._folder} away and run `forecaster fetch` again"
+            )
+        return Manifest()
+
+    def _find(self, symbol: str, interval: str) -> Entry:
+        """The entry of a symbol. DataError, with what to do, where there is none."""
+        duration(interval)
+        manifest = self._manifest()
+        entry = manifest.find(symbol, interval)
+        if entry is None:
+            names = [e.symbol for e in manifest.entries if e.interval == interval]
+            hint = suggestion(symbol, names) if names else "; it has none of that interval"
+            raise DataError(
+                f"{symbol} at interval {interval} is not in the store {self.root}{hint};"
+                f" run `forecaster fetch {symbol}`"
+            )
+        return entry
+
+    def _read(self, entry: Entry) -> Bars:
+        """The entry's bars, if its file is what was committed."""
+        path = self._folder / entry.file
+        try:
+            data = read_regular(path, LIMIT_BYTES)
+            if hashlib.sha256(data).hexdigest() != entry.sha256:
+                raise ValueError("its hash is not the one in the manifest")
+            bars = decode(data)
+            if (bars.symbol, bars.interval, content_sha256(bars)) != (
+                entry.symbol,
+                entry.interval,
+                entry.content,
+            ):
+                raise ValueError(f"it holds {bars.symbol} at interval {bars.interval}")
+        except (StorageError, DataError, ValueError) as error:
+            raise StorageError(
+                f"{entry.symbol}: stored file {path} is damaged: {error};"
+                f" run `forecaster fetch {entry.symbol}` for all of {entry.first} to {entry.last}"
+            ) from error
+        return bars
+
+    def _merged(self, manifest: Manifest, bars: Bars) -> Commit:
+        """`bars` joined with what is stored; a damaged segment is replaced by all of its time."""
+        entry = manifest.find(bars.symbol, bars.interval)
+        try:
+            old = self._read(entry) if entry else None
+        except StorageError:
+            covered = entry and bars.label(0) <= entry.first and entry.last <= bars.label(-1)
+            if not covered:
+                raise
+            return Commit("replaced", len(bars), bars)
+        status, merged = merge(old, bars)
+        had = 0 if old is None or status == "replaced" else len(old)
+        return Commit(status, len(merged) - had, merged)
+
+    def _confine(self, folder: Path) -> None:
+        """Refuse to write through a link inside the store."""
+        for each in (self._folder, folder.parent, folder):
+            if each.is_symlink():
+                raise StorageError(f"{each} is a link that leads elsewhere: remove it")
+
+    def _sweep(self, before: Manifest, after: Manifest) -> None:
+        """Remove leftovers, and segments that neither manifest names; a failure does no harm."""
+        named = {self._folder / entry.file for entry in (*before.entries, *after.entries)}
+        found = [*self._folder.glob("interval=*/symbol=*/*"), *self._folder.glob(".tmp-*")]
+        for path in found:
+            if path not in named:
+                with suppress(OSError):
+                    path.unlink()
+
+
+def _entry(bars: Bars, provenance: Provenance, sha256: str) -> Entry:
+    """The manifest's line on a segment."""
+    return Entry(
+        symbol=str(bars.symbol),
+        interval=bars.interval,
+        sha256=sha256,
+        content=content_sha256(bars),
+        rows=len(bars),
+        first=bars.label(0),
+        last=bars.label(-1),
+        source=provenance.source,
+        fetched_at=provenance.fetched_at,
+    )

@@ -1,0 +1,140 @@
+"""One learner on everything until a day, kept in a run folder; forecasts from the last bar."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+
+from forecaster import frames, scores
+from forecaster.atomic import commit_bytes
+from forecaster.bars import Panel
+from forecaster.config import RunConfig
+from forecaster.errors import CheckpointError, UsageError
+from forecaster.learner import BackboneForecaster, FittedLearner, Keep, load_learner
+from forecaster.protocol import Origins
+from forecaster.runs import RunFolder
+from forecaster.tokens import BarTokenizer
+
+SEEDS = "seeds"  # subfolder of a run: one training a seed
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What a training will do."""
+
+    config: RunConfig
+    forecaster: BackboneForecaster
+    history: Panel
+
+
+def plan_training(config: RunConfig, panel: Panel, until: str | None) -> Training:
+    """Raises UsageError unless there is one preset, and bars before `until`."""
+    if len(config.presets) != 1:
+        raise UsageError(f"presets {config.presets}: train takes one; name it with --preset")
+    history = panel if until is None else panel.until(_midnight_after(until))
+    empty = [bars.symbol for bars in history if len(bars) == 0]
+    if empty:
+        raise UsageError(f"{', '.join(empty)}: no bar is closed by {until}; choose a later day")
+    return Training(
+        config, BackboneForecaster(config.presets[0], config.learner, config.seed), history
+    )
+
+
+def describe(training: Training) -> dict[str, Any]:
+    """Sizes and spans, before anything is fitted."""
+    network = training.forecaster
+    return {
+        "preset": network.name,
+        "backbone": network.backbone().model_dump(mode="json"),
+        "bars": {str(bars.symbol): len(bars) for bars in training.history},
+        "until": str(training.history.clock[-1]),
+        "windows": training.config.learner.steps * training.config.learner.batch,
+        "seeds": training.config.learner.seeds,
+    }
+
+
+def run_training(
+    training: Training, run: RunFolder, on_step: Callable[[int, Any], None], *, resume: bool
+) -> dict[str, Any]:
+    """Fit, keep, and account for it; the record of summary.json."""
+    losses: dict[int, list[float]] = {}
+
+    def heard(seed: int, report: Any) -> None:
+        losses.setdefault(seed, []).append(report.loss)
+        on_step(seed, report)
+
+    keep = Keep(path=run.path / SEEDS, resume=resume, on_step=heard)
+    try:
+        fitted = training.forecaster.fit(training.history, training.config.horizons, keep)
+    except KeyboardInterrupt:
+        run.finish("interrupted")
+        raise
+    except Exception:
+        run.finish("failed")
+        raise
+    commit_bytes(run.path / TOKENIZER, fitted.tokenizer.model_dump_json(indent=1).encode())
+    record = describe(training) | {
+        "tokenizer": fitted.tokenizer.digest,
+        "parameters": fitted.parameters,
+        "loss_nats": [round(float(np.mean(each[-20:])), 4) for each in losses.values()],
+        "untaught_loss_nats": round(fitted.untaught_loss(training.history), 4),
+    }
+    run.write_json("summary.json", record)
+    run.finish("done")
+    return record
+
+
+def load(run: RunFolder) -> FittedLearner:
+    """The learner of a finished training. Raises CheckpointError for another kind of run."""
+    if run.read_json("status.json").get("kind") != "train":
+        raise CheckpointError(f"run {run.path} is not a training; make one with: forecaster train")
+    config = run.config()
+    try:
+        tokenizer = BarTokenizer.model_validate_json((run.path / TOKENIZER).read_bytes())
+    except (OSError, ValidationError):
+        raise CheckpointError(
+            f"{run.path}/{TOKENIZER} is missing or damaged; resume the training or start another"
+        ) from None
+    forecaster = BackboneForecaster(config.presets[0], config.learner, config.seed)
+    return load_learner(forecaster, run.path / SEEDS, tokenizer)
+
+
+def predict(run: RunFolder, panel: Panel, wanted: tuple[int, ...] | None) -> pa.Table:
+    """Forecasts from every symbol's last bar, as a predictions table of the wanted horizons.
+
+    Raises UsageError for a horizon that the run did not learn.
+    """
+    fitted = load(run)
+    unknown = set(wanted or ()) - set(fitted.tokenizer.horizons)
+    if unknown:
+        raise UsageError(
+            f"horizon {min(unknown)}: the run learnt {fitted.tokenizer.horizons}; ask for those"
+        )
+    last = np.array([len(bars) - 1 for bars in panel], dtype=np.int64)
+    origins = Origins(np.arange(len(panel), dtype=np.int64), last)
+    horizons = fitted.tokenizer.horizons
+    keys = scores.question(panel, origins, horizons)
+    distribution = fitted.forecast(panel, origins, horizons)
+    provenance = frames.Provenance(run.path.name, 0, panel.interval)
+    name = run.config().presets[0]
+    table = frames.forecast_table(keys, distribution, name, provenance)
+    return table.filter(pa.array(np.isin(table["h"].to_numpy(), wanted or horizons)))
+
+
+def _midnight_after(day: str) -> np.datetime64:
+    try:
+        return np.datetime64(day, "D") + np.timedelta64(1, "D")
+    except ValueError:
+        raise UsageError(f"--until {day!r} is not a day; wanted YYYY-MM-DD") from None
+
+
+def keep_predictions(table: pa.Table, path: Path) -> None:
+    """Write a predictions file. Raises UsageError where one is there."""
+    if path.exists():
+        raise UsageError(f"{path} exists; choose another --out")
+    commit_bytes(path, frames.to_parquet_bytes(table, {"unit": "log return"}))

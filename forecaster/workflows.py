@@ -1,0 +1,132 @@
+"""What the commands do, without a command line: bars in, a run folder and a record out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forecaster import backtest, frames
+from forecaster.backtest import Cell, Plan
+from forecaster.bars import Panel
+from forecaster.baselines import choose
+from forecaster.config import RunConfig
+from forecaster.errors import CheckpointError, GateError
+from forecaster.fetching import FetchRequest, fetch
+from forecaster.protocol import Forecaster
+from forecaster.runs import RunFolder
+from forecaster.sources.bundled import CATALOGUE
+from forecaster.store import Store
+from forecaster.summary import summarise
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what while a run runs."""
+
+    say: Callable[[str], None]
+    on_cell: Callable[[Cell, Plan], None]
+
+
+def load_panel(config: RunConfig, root: Path, say: Callable[[str], None]) -> tuple[Panel, str]:
+    """Adjusted bars of the config's symbols and the digest of what was stored.
+
+    Symbols that the store lacks and the bundled source has are fetched first.
+    """
+    store = Store(root)
+    stored = {entry.symbol for entry in store.entries() if entry.interval == config.interval}
+    lacking = [s for s in config.symbols if s not in stored and s in CATALOGUE]
+    if lacking and config.interval == "1d":
+        fetch(FetchRequest(symbols=tuple(lacking), source="bundled", store=root))
+        say(f"fetched {', '.join(lacking)} from the bundled source into {root}")
+    panel = store.panel(config.symbols, config.interval)
+    digest = store.digest(config.symbols, config.interval)
+    return Panel(tuple(bars.adjusted() for bars in panel)), digest
+
+
+def forecasters(config: RunConfig) -> tuple[Forecaster, ...]:
+    """Baselines, then one learner a preset. Raises UsageError for an unknown name of either."""
+    from forecaster.learner import BackboneForecaster
+
+    learners = [BackboneForecaster(name, config.learner, config.seed) for name in config.presets]
+    return (*choose(config.baselines), *learners)
+
+
+def plan_backtest(config: RunConfig, root: Path, say: Callable[[str], None]) -> tuple[Plan, str]:
+    """Everything that can be refused is refused here, before a run folder exists."""
+    models = forecasters(config)
+    panel, digest = load_panel(config, root, say)
+    return backtest.plan(config, panel, models, digest), digest
+
+
+def new_run(plan: Plan, data_digest: str, out: Path | None) -> RunFolder:
+    """The folder of a backtest that begins."""
+    run = RunFolder.create(out, "backtest", plan.config)
+    run.write_json("data.json", describe_data(plan.panel, data_digest))
+    return run
+
+
+def resumed_run(path: Path, data_digest: str) -> RunFolder:
+    """The folder of a run that goes on. Raises CheckpointError where the bars have changed."""
+    run = RunFolder.open(path)
+    refuse_other_data(run, data_digest)
+    run.finish("running")
+    return run
+
+
+def refuse_other_data(run: RunFolder, data_digest: str) -> None:
+    """Raises CheckpointError where the run was made from other bars than the store holds."""
+    before = run.read_json("data.json")["digest"]
+    if before != data_digest:
+        raise CheckpointError(
+            f"run {run.path} was made from bars {before[:12]}, the store now holds"
+            f" {data_digest[:12]}: start a new run"
+        )
+
+
+def run_backtest(plan: Plan, run: RunFolder, jobs: int, watch: Watch) -> dict[str, Any]:
+    """Compute what is missing, merge, summarise; the record of summary.json."""
+    try:
+        backtest.execute(plan, run, jobs, lambda cell: watch.on_cell(cell, plan))
+    except KeyboardInterrupt:
+        kept = len(list((run.path / "folds").glob("*.json")))
+        run.finish("interrupted")
+        watch.say(
+            f"interrupted: {kept} of {len(plan.cells)} cells are kept;"
+            f" go on with: forecaster backtest --resume {run.path}"
+        )
+        raise
+    except Exception:
+        run.finish("failed")
+        raise
+    table = frames.read(run.path / "scores.parquet", frames.SCORES)
+    record = summarise(plan, run, table)
+    run.write_json("summary.json", record)
+    run.finish("done")
+    return record
+
+
+def gate(record: dict[str, Any], presets: Sequence[str], least: float) -> None:
+    """Raises GateError where a learner's skill [%] at the shortest horizon is below `least`."""
+    h = record["horizons"][0]
+    for row in record["rows"]:
+        if row["model"] in presets and row["h"] == h and 100 * row["skill"] < least:
+            raise GateError(
+                f"{row['model']}: skill {100 * row['skill']:+.2f} % over"
+                f" {record['best_naive'][str(h)]} at h = {h}, --fail-under asks for {least:g} %"
+            )
+
+
+def describe_data(panel: Panel, digest: str) -> dict[str, Any]:
+    """What the run was made from."""
+    return {
+        "digest": digest,
+        "interval": panel.interval,
+        "symbols": {
+            str(bars.symbol): {
+                "bars": len(bars),
+                "first": str(bars.opened_at[0]),
+                "last": str(bars.opened_at[-1]),
+            }
+            for bars in panel
+        },
+    }

@@ -1,0 +1,184 @@
+"""What holds of every backbone, as functions that raise AssertionError; tests choose the models.
+
+B batch   T positions   C model width   V vocabulary
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from backbones.attention import Attention
+from backbones.config import BackboneConfig
+from backbones.losses import cross_entropy
+from backbones.model import LanguageModel
+from backbones.optim import parameter_groups
+from backbones.recipe import TrainRecipe
+
+
+def sharpened(config: BackboneConfig, factor: float = 5.0) -> LanguageModel:
+    """A float64 model in eval mode whose matrices are larger and whose vectors are not 0 or 1.
+
+    At N(0, 0.02) attention is nearly uniform, and the mistakes that the laws look for hardly show.
+    """
+    model = LanguageModel(config).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(factor)
+            else:
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def tokens(config: BackboneConfig, batch: int = 2, length: int = 13) -> Tensor:
+    assert config.vocab_size is not None
+    return torch.randint(config.vocab_size, (batch, length))
+
+
+def no_position_sees_the_future(model: LanguageModel, ids: Tensor) -> None:
+    """Bit-equal outputs before a change, in both modes; gradients from later inputs exactly 0."""
+    vocabulary = model.config.vocab_size
+    assert vocabulary is not None
+    for training in (False, True):
+        model.train(training)
+        before = seeded(model, ids)
+        for t in (0, ids.shape[1] // 2, ids.shape[1] - 2):
+            changed = ids.clone()
+            changed[:, t + 1 :] = (changed[:, t + 1 :] + 1) % vocabulary
+            after = seeded(model, changed)
+            assert torch.equal(after[:, : t + 1], before[:, : t + 1]), f"t={t} train={training}"
+            assert not torch.equal(after[:, t + 1 :], before[:, t + 1 :])
+            no_gradient_from_the_future(model, ids.shape[1], t)
+    model.eval()
+
+
+def no_gradient_from_the_future(model: LanguageModel, length: int, t: int) -> None:
+    dtype = next(model.parameters()).dtype
+    x = torch.randn(2, length, model.config.d_model, dtype=dtype, requires_grad=True)
+    out = model.backbone(x)[:, : t + 1]
+    (gradient,) = torch.autograd.grad((out * torch.randn_like(out)).sum(), x)
+    assert gradient[:, t + 1 :].abs().max() == 0
+    assert (gradient[:, : t + 1].abs().amax(dim=(0, 2)) > 0).all()
+
+
+def seeded(model: nn.Module, ids: Tensor) -> Tensor:
+    """One pass with the same dropout each time."""
+    torch.manual_seed(7)
+    with torch.no_grad():
+        return model(ids)
+
+
+@torch.no_grad()
+def decoding_equals_one_pass(model: LanguageModel, ids: Tensor, tolerance: float) -> None:
+    """Fed in any chunks, the cached model says what it says of the whole."""
+    length, whole = ids.shape[1], model(ids)
+    for chunks in ([1] * length, [1, 7, 3, length - 11], [length - 2, 2], [length]):
+        caches, parts = model.new_caches(), []
+        for part in ids.split(chunks, dim=1):
+            parts.append(model(part, caches))
+        torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=tolerance)
+
+
+@torch.no_grad()
+def order_of_the_past_matters(model: LanguageModel, ids: Tensor) -> None:
+    """Without positions, one causal layer is a bag of words to its last token."""
+    assert len(model.backbone.blocks) == 1
+    shuffled = torch.cat((ids[:, :-1].flip(1), ids[:, -1:]), dim=1)
+    assert (model(ids)[:, -1] - model(shuffled)[:, -1]).abs().max() > 1e-6
+
+
+@torch.no_grad()
+def scores_depend_on_distance_only(attention: Attention, x: Tensor) -> None:
+    """q k' is the same wherever the sequence starts."""
+    scores = []
+    for start in (0, 1, 1000):
+        q = attention.projection.queries(x, start)
+        k, _ = attention.projection.keys_values(attention.projection.memory(x, start))
+        scores.append(q @ k.repeat_interleave(q.shape[1] // k.shape[1], dim=1).mT)
+    for moved in scores[1:]:
+        torch.testing.assert_close(moved, scores[0], rtol=0, atol=1e-9)
+
+
+@torch.no_grad()
+def stream_enters_at(config: BackboneConfig, rms: float) -> None:
+    """Root mean square of the first block's input, over ids that are all different."""
+    many = config.replace(vocab_size=4000)
+    x = LanguageModel(many).eval().backbone.entry(torch.arange(4000).view(-1, 16), 0)
+    assert abs(x.square().mean().sqrt().item() / rms - 1) < 0.02
+
+
+@torch.no_grad()
+def first_loss_is_log_v(config: BackboneConfig, within: float = 0.05) -> None:
+    """Before training, a model knows nothing: ln V nats."""
+    assert config.vocab_size is not None
+    model = LanguageModel(config).eval()
+    ids = tokens(config, batch=64, length=16)
+    loss = cross_entropy(model(ids[:, :-1]), ids[:, 1:]).item()
+    assert abs(loss / math.log(config.vocab_size) - 1) < within, loss
+
+
+def every_parameter_learns(model: LanguageModel, ids: Tensor, silent: Sequence[str] = ()) -> None:
+    """A gradient above rounding for each parameter, but for those named as silent by nature."""
+    model.zero_grad()
+    cross_entropy(model(ids[:, :-1]), ids[:, 1:]).backward()
+    sizes = {
+        name: 0.0 if p.grad is None else p.grad.abs().max().item()
+        for name, p in model.named_parameters()
+    }
+    assert [name for name, size in sizes.items() if size < 1e-12] == list(silent)
+
+
+def every_parameter_is_in_one_group(model: LanguageModel) -> None:
+    """By name, with the role that its name says."""
+    groups = parameter_groups(model, TrainRecipe(steps=1, weight_decay=0.1))
+    names = [name for group in groups for name in group.parameters]
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+    for group in groups:
+        assert group.weight_decay == (0.1 if group.role == "matrix" else 0.0)
+        for name in group.parameters:
+            assert group.role == role_by_name(name), name
+
+
+def role_by_name(name: str) -> str:
+    if name.endswith(("tokens.weight", "table.weight")) or name == "head.weight":
+        return "table"
+    return "matrix" if name.endswith(".weight") else "vector"
+
+
+@torch.no_grad()
+def rows_are_independent(model: LanguageModel, ids: Tensor) -> None:
+    """A row alone, or beside others, reads the same."""
+    together = model(ids)
+    for i in range(len(ids)):
+        torch.testing.assert_close(model(ids[i : i + 1])[0], together[i], rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def eval_is_deterministic(model: LanguageModel, ids: Tensor) -> None:
+    """Two passes in eval mode are equal to the last bit."""
+    assert torch.equal(model(ids), model(ids))
+
+
+def parameter_count(config: BackboneConfig) -> int:
+    """Closed form: the terms of each published block, added up by hand."""
+    d, layers, m = config.d_model, config.n_layers, config.d_ffn
+    key_width = config.n_kv_heads * d // config.n_heads
+    norm = d * (2 if config.norm == "layer" and config.bias else 1)
+    attention = 2 * d * d + 2 * d * key_width
+    ffn = (3 if config.ffn == "swiglu" else 2) * d * m
+    if config.bias:
+        attention += 2 * d + 2 * key_width
+        ffn += d + m * (2 if config.ffn == "swiglu" else 1)
+    if config.qk_norm == "rms":
+        attention += 2 * d // config.n_heads
+    table = (config.vocab_size or 0) * d
+    heads = 1 if config.tie_embeddings else 2
+    positions = (config.max_positions or 0) * d
+    return heads * table + positions + layers * (attention + ffn + 2 * norm) + norm
+
+
+def parameters_are_as_counted(model: LanguageModel) -> None:
+    """The model holds as many numbers as the closed form says."""
+    assert sum(p.numel() for p in model.parameters()) == parameter_count(model.config)

@@ -1,0 +1,262 @@
+"""Each law over every variant, and each law shown to fail on a planted mistake."""
+
+import itertools
+import math
+
+import laws
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from variants import AXES, COVER, SMALL_PRESETS, VARIANTS
+
+from backbones import optim
+from backbones.attention import Attention, kernel
+from backbones.config import BackboneConfig
+from backbones.embedding import Entry
+from backbones.ffn import SwiGlu
+from backbones.model import Backbone, LanguageModel
+from backbones.positions import Rotary
+from backbones.presets import PRESETS, Sizes, sized
+from backbones.text.recipes import CPU
+
+LLAMA = SMALL_PRESETS["llama"]
+every = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
+presets = pytest.mark.parametrize("config", SMALL_PRESETS.values(), ids=SMALL_PRESETS.keys())
+
+
+def test_the_cover_meets_every_pair_of_axis_values() -> None:
+    seen = set().union(*(itertools.combinations(name.split("-"), 2) for name in COVER))
+    for one, other in itertools.combinations(AXES.values(), 2):
+        assert {(a, b) for a, _ in one for b, _ in other} <= seen
+
+
+# causality
+
+
+@every
+def test_no_position_sees_the_future(config: BackboneConfig) -> None:
+    laws.no_position_sees_the_future(laws.sharpened(config), laws.tokens(config))
+
+
+def test_planted_an_uncausal_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def uncausal(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+
+    monkeypatch.setattr(kernel, "attend", uncausal)
+    with pytest.raises(AssertionError):
+        laws.no_position_sees_the_future(laws.sharpened(LLAMA), laws.tokens(LLAMA))
+    with pytest.raises(AssertionError):
+        laws.no_gradient_from_the_future(laws.sharpened(LLAMA), 9, 4)
+
+
+def test_planted_a_norm_over_time_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = Backbone.forward
+
+    def leaking(self: Backbone, x: Tensor, caches: None = None) -> Tensor:
+        h = forward(self, x, caches)
+        return h - h.mean(dim=1, keepdim=True) if self.training else h
+
+    monkeypatch.setattr(Backbone, "forward", leaking)
+    with pytest.raises(AssertionError, match="train=True"):
+        laws.no_position_sees_the_future(laws.sharpened(LLAMA), laws.tokens(LLAMA))
+
+
+# caches
+
+
+@every
+def test_decoding_with_caches_equals_one_pass(config: BackboneConfig) -> None:
+    laws.decoding_equals_one_pass(laws.sharpened(config), laws.tokens(config), 1e-12)
+
+
+@presets
+def test_decoding_in_float32(config: BackboneConfig) -> None:
+    model = LanguageModel(config).eval()
+    laws.decoding_equals_one_pass(model, laws.tokens(config), 5e-6)
+
+
+def test_planted_a_rotation_that_forgets_where_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = Rotary.forward
+    monkeypatch.setattr(Rotary, "forward", lambda self, x, _: forward(self, x, 0))
+    with pytest.raises(AssertionError):
+        laws.decoding_equals_one_pass(laws.sharpened(LLAMA), laws.tokens(LLAMA), 1e-12)
+
+
+def test_planted_a_mask_at_the_wrong_corner(monkeypatch: pytest.MonkeyPatch) -> None:
+    def top_left(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
+        many = q.shape[-2] > 1
+        return F.scaled_dot_product_attention(q, k, v, is_causal=many, scale=scale)
+
+    monkeypatch.setattr(kernel, "attend", top_left)
+    with pytest.raises(AssertionError):
+        laws.decoding_equals_one_pass(laws.sharpened(LLAMA), laws.tokens(LLAMA), 1e-12)
+
+
+# positions
+
+
+@every
+def test_order_of_the_past_matters(config: BackboneConfig) -> None:
+    laws.order_of_the_past_matters(laws.sharpened(config.replace(n_layers=1)), laws.tokens(config))
+
+
+def test_planted_the_same_rotation_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rotary, "forward", lambda _, x, __: x)
+    with pytest.raises(AssertionError):
+        laws.order_of_the_past_matters(
+            laws.sharpened(LLAMA.replace(n_layers=1)), laws.tokens(LLAMA)
+        )
+
+
+def attention_of(config: BackboneConfig) -> Attention:
+    return laws.sharpened(config.replace(n_layers=1)).backbone.blocks[0].get_submodule("attention")  # type: ignore[return-value]
+
+
+ROPE = {name: config for name, config in VARIANTS.items() if config.positions == "rope"}
+
+
+@pytest.mark.parametrize("config", ROPE.values(), ids=ROPE.keys())
+def test_scores_depend_on_distance_only(config: BackboneConfig) -> None:
+    x = torch.randn(2, 9, config.d_model, dtype=torch.float64)
+    laws.scores_depend_on_distance_only(attention_of(config), x)
+
+
+def test_planted_a_gain_after_the_rotation(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = Rotary.forward
+    gain = torch.linspace(0.5, 1.5, LLAMA.head_dim, dtype=torch.float64)
+    monkeypatch.setattr(Rotary, "forward", lambda self, x, start: gain * forward(self, x, start))
+    x = torch.randn(2, 9, LLAMA.d_model, dtype=torch.float64)
+    with pytest.raises(AssertionError):
+        laws.scores_depend_on_distance_only(attention_of(LLAMA), x)
+
+
+# sizes at the start
+
+
+def entry_rms(config: BackboneConfig) -> float:
+    """As documented: N(0, 0.02) tables; sqrt_d brings N(0, 1/C) to 1; sinusoids: sqrt(1/2)."""
+    table = {"none": 0.02, "sqrt_d": 1.0, "inv_sqrt_d": 0.02 / math.sqrt(config.d_model)}
+    positions = {"rope": 0.0, "learned": 0.02, "sinusoidal": math.sqrt(0.5)}
+    return math.hypot(table[config.embedding_scale], positions[config.positions])
+
+
+@every
+def test_the_stream_enters_at_its_documented_size(config: BackboneConfig) -> None:
+    laws.stream_enters_at(config, entry_rms(config))
+
+
+@pytest.mark.parametrize(
+    ("name", "rms"),
+    [("classic", 0.0283), ("llama", 0.02), ("llama_gqa", 0.02), ("llama_qk_norm", 0.02)],
+)
+def test_each_preset_enters_at(name: str, rms: float) -> None:
+    laws.stream_enters_at(SMALL_PRESETS[name], rms)
+
+
+def test_planted_an_embedding_times_sqrt_d(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = Entry.forward
+    monkeypatch.setattr(
+        Entry, "forward", lambda self, x, start: forward(self, x, start) * self.d_model**0.5
+    )
+    with pytest.raises(AssertionError):
+        laws.stream_enters_at(LLAMA, 0.02)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("std", [0.02, CPU.init_std])
+def test_the_first_loss_is_log_v(name: str, std: float) -> None:
+    sizes = Sizes(vocab_size=65, context=16, d_model=128, n_layers=4, n_heads=4)
+    laws.first_loss_is_log_v(sized(PRESETS[name], sizes).replace(init_std=std))
+
+
+def test_planted_a_head_that_starts_sure_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = LanguageModel.forward
+    monkeypatch.setattr(LanguageModel, "forward", lambda self, ids: 20 * forward(self, ids))
+    with pytest.raises(AssertionError):
+        laws.first_loss_is_log_v(LLAMA)
+
+
+# parameters
+
+
+def silent_by_nature(config: BackboneConfig) -> list[str]:
+    """A bias on keys adds q b to every score of a row, which softmax does not see.
+
+    Unless the keys are turned, or normalised, after it.
+    """
+    if not config.bias or config.positions == "rope" or config.qk_norm == "rms":
+        return []
+    return [f"backbone.blocks.{i}.attention.projection.k.bias" for i in range(config.n_layers)]
+
+
+@every
+def test_every_parameter_learns(config: BackboneConfig) -> None:
+    model, ids = laws.sharpened(config).train(), laws.tokens(config, batch=4)
+    laws.every_parameter_learns(model, ids, silent_by_nature(config))
+
+
+def test_planted_a_dead_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dead(self: SwiGlu, x: Tensor) -> Tensor:
+        return self.down(F.silu(self.gate(x)).detach() * self.up(x))
+
+    monkeypatch.setattr(SwiGlu, "forward", dead)
+    with pytest.raises(AssertionError, match=r"ffn\.gate"):
+        laws.every_parameter_learns(laws.sharpened(LLAMA), laws.tokens(LLAMA))
+
+
+@every
+def test_every_parameter_is_in_one_group(config: BackboneConfig) -> None:
+    laws.every_parameter_is_in_one_group(LanguageModel(config))
+
+
+def test_planted_a_decaying_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_axes(model: nn.Module) -> dict[str, str]:
+        return {n: "matrix" if p.ndim > 1 else "vector" for n, p in model.named_parameters()}
+
+    monkeypatch.setattr(optim, "parameter_roles", by_axes)
+    with pytest.raises(AssertionError, match=r"tokens\.weight"):
+        laws.every_parameter_is_in_one_group(LanguageModel(LLAMA))
+
+
+@every
+def test_parameters_are_as_counted(config: BackboneConfig) -> None:
+    laws.parameters_are_as_counted(LanguageModel(config))
+
+
+def test_planted_a_parameter_that_no_formula_has() -> None:
+    model = LanguageModel(LLAMA)
+    model.register_parameter("extra", nn.Parameter(torch.zeros(1)))
+    with pytest.raises(AssertionError):
+        laws.parameters_are_as_counted(model)
+
+
+# batches
+
+
+@every
+def test_rows_are_independent(config: BackboneConfig) -> None:
+    laws.rows_are_independent(laws.sharpened(config), laws.tokens(config, batch=3))
+
+
+def test_planted_a_mean_over_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = Backbone.forward
+    monkeypatch.setattr(
+        Backbone, "forward", lambda self, x, caches: (h := forward(self, x, caches)) - h.mean(0)
+    )
+    with pytest.raises(AssertionError):
+        laws.rows_are_independent(laws.sharpened(LLAMA), laws.tokens(LLAMA))
+
+
+DROPPING = {name: config for name, config in VARIANTS.items() if config.dropout}
+
+
+@every
+def test_eval_is_deterministic(config: BackboneConfig) -> None:
+    laws.eval_is_deterministic(laws.sharpened(config), laws.tokens(config))
+
+
+@pytest.mark.parametrize("config", DROPPING.values(), ids=DROPPING.keys())
+def test_planted_dropout_left_on(config: BackboneConfig) -> None:
+    with pytest.raises(AssertionError):
+        laws.eval_is_deterministic(laws.sharpened(config).train(), laws.tokens(config))

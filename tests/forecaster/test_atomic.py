@@ -1,0 +1,226 @@
+"""The atomic writer: old or new at every fault, one error, nobody else writes."""
+
+import ast
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import forecaster
+from forecaster.atomic import commit_bytes, commit_json, probe, read_regular
+from forecaster.errors import StorageError
+
+CALLS = ("open", "write", "fsync", "replace")
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, nth: int, error: BaseException) -> Callable[[], int]:
+    """Make the nth call of the system's file functions raise `error`; how many were made."""
+    made = 0
+
+    def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            nonlocal made
+            made += 1
+            if made == nth:
+                raise error
+            return real(*args, **options)
+
+        return call
+
+    for name in CALLS:
+        monkeypatch.setattr(os, name, wrap(getattr(os, name)))
+    return lambda: made
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def commit_failure(path: Path) -> StorageError | None:
+    try:
+        commit_bytes(path, b"new")
+    except StorageError as error:
+        return error
+    return None
+
+
+def test_commit_returns_the_hash_and_leaves_only_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "er" / "x.bin"
+    assert commit_bytes(path, b"abc") == hashlib.sha256(b"abc").hexdigest()
+    assert commit_bytes(path, b"") == hashlib.sha256(b"").hexdigest()
+    assert path.read_bytes() == b""
+    assert [p.name for p in path.parent.iterdir()] == ["x.bin"]
+    assert stat.S_IMODE(path.stat().st_mode) & 0o133 == 0
+
+
+def test_json_is_sorted_and_refuses_nan(tmp_path: Path) -> None:
+    commit_json(tmp_path / "x.json", {"b": 1, "a": [True, None]})
+    assert (tmp_path / "x.json").read_text() == '{\n "a": [\n  true,\n  null\n ],\n "b": 1\n}\n'
+    with pytest.raises(ValueError, match="Out of range float"):
+        commit_json(tmp_path / "x.json", float("nan"))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES])
+def test_a_fault_at_any_call_leaves_old_or_new_and_no_litter(tmp_path: Path, code: int) -> None:
+    path = tmp_path / "x.bin"
+    for nth in range(1, 20):
+        path.write_bytes(b"old")
+        with pytest.MonkeyPatch.context() as patch:
+            made = broken(patch, nth, OSError(code, os.strerror(code)))
+            failure = commit_failure(path)
+        if failure is None:
+            assert made() < nth
+            break
+        assert str(failure) == (f"cannot write {path}: {os.strerror(code)}; it is not committed")
+        assert failure.exit_code == 5
+        assert path.read_bytes() in {b"old", b"new"}
+        assert names(tmp_path) == ["x.bin"]
+    else:
+        pytest.fail("the writer made more calls than a commit needs")
+    assert nth > 6  # open, write, fsync, replace, open, fsync were each broken once
+
+
+def test_the_fault_injector_catches_a_writer_in_place(tmp_path: Path) -> None:
+    """Planted mistake: opening the target itself loses the old content."""
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+    with pytest.MonkeyPatch.context() as patch:
+        broken(patch, 2, OSError(errno.ENOSPC, "full"))
+        descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC)
+        with pytest.raises(OSError, match="full"):
+            os.write(descriptor, b"new")
+        os.close(descriptor)
+    assert path.read_bytes() == b""
+
+
+def test_an_interrupt_is_passed_on_and_cleaned_up(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    path.write_bytes(b"old")
+    with pytest.MonkeyPatch.context() as patch:
+        broken(patch, 3, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            commit_bytes(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["x.bin"]
+
+
+def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data)[:3]))
+    commit_bytes(tmp_path / "x.bin", b"0123456789")
+    assert (tmp_path / "x.bin").read_bytes() == b"0123456789"
+
+
+def test_a_link_at_the_target_is_replaced_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_bytes(b"safe")
+    (tmp_path / "x.bin").symlink_to(tmp_path / "victim")
+    commit_bytes(tmp_path / "x.bin", b"new")
+    assert (tmp_path / "victim").read_bytes() == b"safe"
+    assert not (tmp_path / "x.bin").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda _: None, "No such file or directory"),
+        (lambda p: p.mkdir(), "Is a directory"),
+        (lambda p: os.mkfifo(p), "not a regular file; name a file"),
+        (lambda p: p.symlink_to("/etc/hostname"), "it is a symbolic link; name the file itself"),
+        (lambda p: p.write_bytes(b"12345"), "5 bytes, more than 4; cut it"),
+    ],
+)
+def test_reading_refuses(tmp_path: Path, make: Callable[[Path], object], text: str) -> None:
+    path = tmp_path / "x"
+    make(path)
+    with pytest.raises(StorageError) as caught:
+        read_regular(path, 4)
+    assert str(caught.value) == f"cannot read {path}: {text}"
+
+
+def test_paths_that_no_system_takes(tmp_path: Path) -> None:
+    for name in ("a\0b", "a" * 300):
+        with pytest.raises(StorageError, match="cannot write"):
+            commit_bytes(tmp_path / name, b"")
+        with pytest.raises(StorageError, match="cannot read"):
+            read_regular(tmp_path / name, 1)
+
+
+def test_probe_makes_the_directory_or_says_why_not(tmp_path: Path) -> None:
+    probe(tmp_path / "a" / "b")
+    assert names(tmp_path / "a" / "b") == []
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError) as caught:
+        probe(tmp_path / "file" / "b")
+    assert str(caught.value) == (
+        f"cannot write in {tmp_path}/file/b: Not a directory; name another place or mend its rights"
+    )
+
+
+WRITERS = {"to_parquet", "to_csv", "to_json", "to_pickle", "to_feather", "to_excel", "write_text",
+           "write_bytes", "save", "savez", "savetxt", "save_file", "write_table", "dump", "tofile",
+           "write_html", "write_image", "mkstemp", "NamedTemporaryFile"}  # fmt: skip
+SINKS = {"BytesIO", "StringIO", "BufferOutputStream"}
+
+
+def writes(source: str) -> list[str]:
+    """Calls in `source` that make a file, unless they write to a buffer made in the same module."""
+    tree = ast.parse(source)
+    sinks = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        if getattr(node.value.func, "attr", getattr(node.value.func, "id", "")) in SINKS
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        to_sink = any(isinstance(arg, ast.Name) and arg.id in sinks for arg in node.args)
+        strings = [arg.value for arg in [*node.args, *(k.value for k in node.keywords)]
+                   if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]  # fmt: skip
+        opens = name == "open" and any(
+            set(s) <= set("rwaxbt+") and set(s) & set("wax+") for s in strings
+        )
+        in_memory = name in {"to_csv", "to_json", "to_parquet"} and not node.args
+        if opens or (name in WRITERS and not to_sink and not in_memory):
+            found.append(f"{node.lineno}: {ast.unparse(node)[:80]}")
+    return found
+
+
+def test_only_the_atomic_writer_makes_files() -> None:
+    root = Path(forecaster.__file__).parent
+    bad = {
+        str(path.relative_to(root)): found
+        for path in sorted(root.rglob("*.py"))
+        if path.name != "atomic.py" and (found := writes(path.read_text()))
+    }
+    assert bad == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "frame.to_parquet(path)",
+        "frame.to_csv(path)",
+        "path.write_text('x')",
+        "path.write_bytes(b'x')",
+        "open(path, 'w')",
+        "path.open('wb')",
+        "open(path, mode='a')",
+        "np.save(path, x)",
+        "pq.write_table(table, path)",
+        "save_file(tensors, path)",
+        "json.dump(x, file)",
+    ],
+)
+def test_the_scan_sees_each_way_to_write(line: str) -> None:
+    assert writes(line) == [f"1: {line}"]
+    assert writes("sink = io.BytesIO()\npq.write_table(table, sink)\nopen(path, 'rb')") == []
