@@ -19,6 +19,7 @@ def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
     """All of `files` in a new folder at `place`, or nothing; what stood there is replaced."""
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
+        shutil.rmtree(draft, ignore_errors=True)  # of a process of the same number, cut off
         draft.mkdir(parents=True)
         for name, data in files.items():
             write_synced(draft / name, data)

@@ -5,6 +5,7 @@ to disk: at every crash point the target is the old file or the new one. Writing
 renaming without both of these forcings, can leave an empty, torn or lost file.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -62,6 +63,8 @@ def probe(directory: Path) -> None:
 def make_directory(directory: Path) -> None:
     """Make `directory` and the parents that it lacks, each forced to disk. OSError if not."""
     if not directory.is_dir():
+        if directory.exists():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         make_directory(directory.parent)
         directory.mkdir(exist_ok=True)
         _sync_directory(directory.parent)

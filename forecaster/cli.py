@@ -58,7 +58,10 @@ def cli() -> None:
 @click.option("--path", type=FILE, help="The file of --source csv or parquet.")
 @options("store", "dry", "json", "quiet")
 def fetch(**given: Any) -> None:
-    """Bring bars into the store; without SYMBOLS, the default universe."""
+    """Bring bars into the store.
+
+    Without SYMBOLS, what the source brings by default.
+    """
     from forecaster import commands
 
     commands.fetch(commands.Fetch(**given))
@@ -74,7 +77,7 @@ def fetch(**given: Any) -> None:
 @click.option("--fail-under", type=float, metavar="SKILL", help="Exit 11 below this skill in %.")
 @options("symbols", "horizons", "jobs", "config", "set", "store", "out", "dry", "json", "quiet")
 def backtest(**given: Any) -> None:
-    """Walk forward: refit, forecast, score every model on the same origins."""
+    """Walk forward: refit, forecast, score, compare."""
     from forecaster import commands
 
     commands.backtest(commands.Backtest(**given))
@@ -86,7 +89,7 @@ def backtest(**given: Any) -> None:
 @click.option("--resume", type=FOLDER, metavar="RUN", help="Go on with an interrupted run.")
 @options("symbols", "horizons", "config", "set", "store", "out", "dry", "json", "quiet")
 def train(**given: Any) -> None:
-    """Fit one learner to everything until a day, and keep it in a run folder."""
+    """Fit one learner and keep it in a run folder."""
     from forecaster import commands
 
     commands.train(commands.Train(**given))
@@ -96,7 +99,7 @@ def train(**given: Any) -> None:
 @click.argument("run", type=FOLDER)
 @options("horizons", "store", "out", "json", "quiet")
 def predict(**given: Any) -> None:
-    """Forecast from the last stored bar of each symbol with a trained RUN."""
+    """Forecast from the last bars with a trained RUN."""
     from forecaster import commands
 
     commands.predict(commands.Predict(**given))
@@ -142,7 +145,7 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except click.Abort:
-        return exit_code(KeyboardInterrupt(), debug=debug)
+    except click.Abort as error:  # what click makes of Ctrl-C, and so of SIGTERM
+        return exit_code(error.__cause__ or KeyboardInterrupt(), debug=debug)
     except BaseException as error:
         return exit_code(error, debug=debug)

@@ -142,12 +142,13 @@ def _setting(text: str) -> dict[str, Any]:
     if not equals or not all(path.split(".")):
         raise UsageError(f"--set {text!r}: wanted key=value, for example learner.steps=50")
     try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
+        parsed: Any = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         parsed = value
-    for name in reversed(path.split(".")):
+    first, *rest = path.split(".")
+    for name in reversed(rest):
         parsed = {name: parsed}
-    return parsed
+    return {first: parsed}
 
 
 def _first_complaint(error: ValidationError) -> str:
@@ -158,5 +159,5 @@ def _first_complaint(error: ValidationError) -> str:
         record = LearnerConfig if len(first["loc"]) > 1 else RunConfig
         return f"config key {key!r} is unknown{suggestion(key.split('.')[-1], record.model_fields)}"
     if first["type"] == "value_error":
-        return f"config {key}: {first['ctx']['error']}"
+        return f"config {key}: {first['msg'].removeprefix('Value error, ')}"
     return f"config {key}={first['input']!r}: {first['msg'].lower()}"

@@ -1,6 +1,7 @@
 """What people see in a terminal: tables on stdout, progress on stderr."""
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -81,7 +82,7 @@ def print_plan(plan: Plan) -> None:
 
 def print_predictions(rows: Sequence[dict[str, Any]]) -> None:
     """Quantiles of the log return in per cent, a line a symbol and horizon."""
-    levels = ("0.05", "0.25", "0.5", "0.75", "0.95")
+    levels = ("0.05", "0.2", "0.5", "0.8", "0.95")
     table = Table(title="log return from the cutoff's close [%]", title_justify="left")
     for name in ("symbol", "cutoff", "h", "ds", *levels):
         table.add_column(name, justify="right")
@@ -131,9 +132,29 @@ def cost(cell: Cell, plan: Plan) -> float:
     return LEARNER_COST * learner.seeds * learner.steps / 100
 
 
+class Meter:
+    """How far a run is, on stderr: a moving bar in a terminal, a line every tenth elsewhere."""
+
+    def __init__(self, bar: Progress, total: float, quiet: bool) -> None:
+        self.bar, self.total, self.quiet = bar, total, quiet
+        self.task = bar.add_task("starting", total=total)
+        self.done, self.tenths, self.began = 0.0, 0, time.monotonic()
+
+    def advance(self, by: float, text: str) -> None:
+        """`by` of the total is done; `text` says what that was."""
+        self.done += by
+        self.bar.update(self.task, completed=self.done, description=text)
+        tenths = int(10 * self.done / self.total + 1e-9)
+        if self.bar.disable and not self.quiet and tenths > self.tenths:
+            spent = time.monotonic() - self.began
+            left = spent * (self.total / self.done - 1)
+            say([f"{10 * tenths:3d} %  {text}  {spent:.0f} s, about {left:.0f} s left"])
+            self.tenths = tenths
+
+
 @contextmanager
-def progress(quiet: bool) -> Iterator[Progress]:
-    """A bar on stderr that says what is done and how long is left; nothing off a terminal."""
+def progress(total: float, *, quiet: bool) -> Iterator[Meter]:
+    """A meter of `total` units of work."""
     console = Console(stderr=True, highlight=False, markup=False)
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -145,7 +166,7 @@ def progress(quiet: bool) -> Iterator[Progress]:
     )
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
-        yield bar
+        yield Meter(bar, total, quiet)
 
 
 def say(lines: Sequence[str]) -> None:

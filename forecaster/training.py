@@ -33,16 +33,16 @@ class Training:
 
 
 def plan_training(config: RunConfig, panel: Panel, until: str | None) -> Training:
-    """Raises UsageError unless there is one preset, and bars before `until`."""
+    """Raises UsageError unless there is one preset, DataError for too little history."""
     if len(config.presets) != 1:
         raise UsageError(f"presets {config.presets}: train takes one; name it with --preset")
     history = panel if until is None else panel.until(_midnight_after(until))
     empty = [bars.symbol for bars in history if len(bars) == 0]
     if empty:
         raise UsageError(f"{', '.join(empty)}: no bar is closed by {until}; choose a later day")
-    return Training(
-        config, BackboneForecaster(config.presets[0], config.learner, config.seed), history
-    )
+    forecaster = BackboneForecaster(config.presets[0], config.learner, config.seed)
+    forecaster.check(history, config.horizons)
+    return Training(config, forecaster, history)
 
 
 def describe(training: Training) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """All that decides a run's result, in one record, and how single fields of it are changed."""
 
 import difflib
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from pydantic import PositiveInt, ValidationError
 
@@ -63,15 +62,28 @@ def changed(plan: TextPlan, changes: Mapping[str, Any]) -> TextPlan:
 def put(fields: dict[str, Any], name: str, value: Any) -> None:
     """Set one dotted name in nested dicts; UsageError with the nearest name where there is none."""
     *outer, last = name.split(".")
-    place: Any = fields
-    for part in [*outer, last]:
-        if not isinstance(place, dict) or part not in place:
-            near = difflib.get_close_matches(part, place if isinstance(place, dict) else (), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"fields are {', '.join(fields)}"
-            raise UsageError(f"{name}={json.dumps(value)}: there is no field {part!r}, {hint}")
-        if part is not last:
-            place = place[part]
+    place = fields
+    for part in outer:
+        place = inner(place, part, name)
+    if last not in place:
+        refuse_field(place, last, name)
     place[last] = value
+
+
+def inner(place: dict[str, Any], part: str, name: str) -> dict[str, Any]:
+    """The record in field `part`; UsageError where there is none."""
+    if part not in place:
+        refuse_field(place, part, name)
+    if not isinstance(place[part], dict):
+        raise UsageError(f"--set {name}: {part!r} has no fields")
+    return place[part]
+
+
+def refuse_field(place: dict[str, Any], part: str, name: str) -> NoReturn:
+    """UsageError with the field that was perhaps meant, or with all there are."""
+    near = difflib.get_close_matches(part, place, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(place)}"
+    raise UsageError(f"--set {name}: there is no field {part!r}, {hint}")
 
 
 def first_fault(error: ValidationError) -> str:

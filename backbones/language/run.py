@@ -121,6 +121,8 @@ def score_run(run: LanguageRun, corpus: Corpus) -> dict[str, Any]:
 
 def sample_text(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -> str:
     """The prompt and `count` characters more, looking back on at most the context of training."""
+    if not prompt:
+        raise UsageError("--prompt is empty: a character is wanted")
     context = run.plan.context
     if sampling.window is None:
         sampling = sampling.replace(window=context)

@@ -60,13 +60,12 @@ def backtest(given: Backtest) -> None:
 def with_progress(given: Backtest, plan: Plan, run: RunFolder, jobs: int) -> dict[str, Any]:
     """Run under a progress bar whose steps are as long as cells usually take."""
     total = sum(display.cost(cell, plan) for cell in plan.cells)
-    with display.progress(given.quiet) as bar:
-        task = bar.add_task("backtest", total=total)
+    with display.progress(total, quiet=given.quiet) as meter:
 
         def on_cell(cell: Cell, plan: Plan) -> None:
             until = cell.fold.test_until.astype("datetime64[D]")
             text = f"{cell.forecaster.name} to {until}"
-            bar.update(task, advance=display.cost(cell, plan), description=text)
+            meter.advance(display.cost(cell, plan), text)
 
         return workflows.run_backtest(plan, run, jobs, workflows.Watch(given.say, on_cell))
 

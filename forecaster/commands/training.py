@@ -31,9 +31,9 @@ class Predict(Output):
 
 def train(given: Train) -> None:
     """Fit, with progress on stderr; the summary on stdout."""
-    if given.resume:
-        run = RunFolder.open(given.resume)
-        config, until = run.config(), run.read_json("data.json")["until"]
+    old = RunFolder.open(given.resume) if given.resume else None
+    if old is not None:
+        config, until = old.config(), old.read_json("data.json")["until"]
     else:
         presets = (given.preset,) if given.preset else ()
         config, until = given.resolved(presets=presets), given.until
@@ -44,27 +44,27 @@ def train(given: Train) -> None:
         if not given.result(record):
             display.print_record(record)
         return
-    data = workflows.describe_data(panel, digest) | {"until": until}
-    if given.resume:
-        workflows.refuse_other_data(run, digest)
-    else:
-        run = RunFolder.create(given.out, "train", config)
-        run.write_json("data.json", data)
+    if old is not None:
+        workflows.refuse_other_data(old, digest)
+    run = old or _new_run(given, plan, workflows.describe_data(panel, digest) | {"until": until})
     given.say(f"training {config.presets[0]} on {', '.join(panel.symbols)} into {run.path}")
     record = _with_progress(given, plan, run)
     if not given.result(record | {"run": str(run.path)}):
         display.print_record(record | {"run": str(run.path)})
 
 
+def _new_run(given: Train, plan: work.Training, data: dict[str, Any]) -> RunFolder:
+    run = RunFolder.create(given.out, "train", plan.config)
+    run.write_json("data.json", data)
+    return run
+
+
 def _with_progress(given: Train, plan: work.Training, run: RunFolder) -> dict[str, Any]:
     learner = plan.config.learner
-    with display.progress(given.quiet) as bar:
-        task = bar.add_task("train", total=learner.seeds * learner.steps)
+    with display.progress(learner.seeds * learner.steps, quiet=given.quiet) as meter:
 
         def on_step(seed: int, report: Any) -> None:
-            done = seed * learner.steps + report.step
-            text = f"seed {seed + 1} of {learner.seeds}, loss {report.loss:.3f}"
-            bar.update(task, completed=done, description=text)
+            meter.advance(1, f"seed {seed + 1} of {learner.seeds}, loss {report.loss:.3f}")
 
         return work.run_training(plan, run, on_step, resume=bool(given.resume))
 

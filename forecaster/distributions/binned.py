@@ -115,9 +115,9 @@ class Binned(Distribution):
         """U [B, N, H] -> y."""
         bins = (self._below[..., 1:] <= u[..., None]).sum(axis=-1)
         p = self._at(self.probabilities, bins)
-        progress, columns = self.progress, np.arange(u.shape[-1])
         share = np.where(p > 0, (u - self._at(self._below, bins)) / np.where(p > 0, p, 1.0), 0.0)
-        lower, upper = progress.lower[columns, bins], progress.upper[columns, bins]
+        columns = np.arange(u.shape[-1])
+        lower, upper = self.progress.lower[columns, bins], self.progress.upper[columns, bins]
         level = self.base.cdf(lower) + np.clip(share, 0.0, 1.0) * self.masses[columns, bins]
         # Sums round: a level must not leave its bin, nor reach 1.
         z = np.clip(self.base.ppf(np.minimum(level, 1 - 2.0**-53)), lower, upper)
@@ -127,25 +127,22 @@ class Binned(Distribution):
         """y [N, H] -> unit of y; relative error about 1e-10 or better out to 1e5 scales."""
         z, bins = self._locate(y)
         known = np.where(np.isnan(z), 0.0, z)
-        p, below = self._at(self.probabilities, bins), self._at(self._below, bins)
-        above = self._at(self._above, bins)
-        columns, count = np.arange(z.shape[1]), self.probabilities.shape[-1]
-        lower = self.progress.lower[columns, bins]
-        upper = self.progress.upper[columns, bins]
-        first, last = bins == 0, bins == count - 1
+        parts = (self.probabilities, self._below, self._above)
+        p, below, above = (self._at(values, bins) for values in parts)
+        columns = np.arange(z.shape[1])
+        lower, upper = self.progress.lower[columns, bins], self.progress.upper[columns, bins]
+        first, last = np.isinf(lower), np.isinf(upper)
         start, stop = np.where(first, known, lower), np.where(last, known, upper)
         left = self.progress.between(start, known, bins)
         right = self.progress.between(known, stop, bins)
         whole = self.progress.whole
         # In the outer bins the infinite part is the whole less what lies on the other side of y.
-        rise_squared = np.where(
-            first, whole.rise_squared[:, 0] - right.rise_squared, left.rise_squared
-        )
-        fall_squared = np.where(
-            last, whole.fall_squared[:, -1] - left.fall_squared, right.fall_squared
-        )
-        inside = below**2 * (known - start) + 2 * below * p * left.rise + p**2 * rise_squared
-        inside += above**2 * (stop - known) + 2 * above * p * right.fall + p**2 * fall_squared
+        lowest = whole.rise_squared[:, 0] - right.rise_squared
+        highest = whole.fall_squared[:, -1] - left.fall_squared
+        rises = np.where(first, lowest, left.rise_squared)
+        falls = np.where(last, highest, right.fall_squared)
+        inside = below**2 * (known - start) + 2 * below * p * left.rise + p**2 * rises
+        inside += above**2 * (stop - known) + 2 * above * p * right.fall + p**2 * falls
         outside = self._at(self._squares[0], bins) + self._at(self._squares[1], bins)
         return np.where(np.isnan(z), np.nan, (inside + outside) * self.scale)
 
@@ -182,8 +179,7 @@ class Binned(Distribution):
     def _squares(self) -> tuple[Floats, Floats]:
         """[N, H, K] integrals of G^2 over the bins below each, of (1 - G)^2 over those above."""
         p, whole, progress = self.probabilities, self.progress.whole, self.progress
-        width = np.zeros_like(self.masses)
-        width[:, 1:-1] = (progress.upper - progress.lower)[:, 1:-1]
+        width = np.nan_to_num(progress.upper - progress.lower, posinf=0.0)
         low, high = self._below, self._above
         g = low**2 * width + 2 * low * p * whole.rise + p**2 * whole.rise_squared
         s = high**2 * width + 2 * high * p * whole.fall + p**2 * whole.fall_squared

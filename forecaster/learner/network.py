@@ -23,7 +23,8 @@ class BarNetwork(nn.Module):
     p[k] = w[k] exp(l[k]) / sum over bins of the same, w the bin masses and l the logits.
     """
 
-    log_mass: Tensor
+    log_mass: Tensor  # [H, K]
+    offset: Tensor  # [F] first row of each field's embeddings
 
     def __init__(self, config: BackboneConfig, tokenizer: BarTokenizer) -> None:
         super().__init__()

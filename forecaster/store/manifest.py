@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from forecaster.atomic import commit_json, read_regular
-from forecaster.errors import StorageError
+from forecaster.bars import duration
+from forecaster.errors import StorageError, UsageError
 from forecaster.symbols import Symbol
 
 FORMAT = 1
@@ -32,7 +33,8 @@ class Entry(BaseModel):
 
     @property
     def file(self) -> str:
-        """Where the segment is, under the folder `bars`."""
+        """Where the segment is, under the folder `bars`. UsageError for names that are not ours."""
+        duration(self.interval)
         folder = f"interval={self.interval}/symbol={Symbol(self.symbol).encoded}"
         return f"{folder}/{self.sha256[:16]}.parquet"
 
@@ -82,7 +84,7 @@ class Manifest(BaseModel):
             manifest = cls.model_validate_json(json.dumps(document))
             if files != [entry.file for entry in manifest.entries]:
                 raise ValueError("a file in it is not where its symbol belongs")
-        except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError, UsageError) as error:
             cause = str(error).splitlines()[0]
             raise StorageError(f"{path} is damaged: {cause}: {remedy}") from error
         return manifest

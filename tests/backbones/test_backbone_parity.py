@@ -159,8 +159,7 @@ def test_interleaved_layout_is_a_permutation_of_half(llama: nn.Module, ids: Tens
     torch.testing.assert_close(model(ids), llama(ids).logits, rtol=0, atol=TOLERANCE)
 
 
-@torch.no_grad()
-def test_gpt2(ids: Tensor) -> None:
+def gpt2(**changes: str | float) -> nn.Module:
     config = GPT2Config(
         vocab_size=VOCAB,
         n_embd=WIDTH,
@@ -171,8 +170,22 @@ def test_gpt2(ids: Tensor) -> None:
         bos_token_id=0,
         eos_token_id=0,
     )
-    reference = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    config.update(changes)
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+
+
+@torch.no_grad()
+def test_gpt2(ids: Tensor) -> None:
+    reference = gpt2()
     model = loaded(GPT2, gpt2_weights(scaled_up(reference)))
     theirs = reference(ids).logits
-    assert theirs.abs().max() > 3
+    assert theirs.abs().max() > 2
     torch.testing.assert_close(model(ids), theirs, rtol=0, atol=TOLERANCE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("changes", [{"activation_function": "gelu"}, {"layer_norm_epsilon": 1e-3}])
+def test_planted_differences_from_gpt2_show(ids: Tensor, changes: dict[str, str | float]) -> None:
+    reference = gpt2(**changes)
+    model = loaded(GPT2, gpt2_weights(scaled_up(reference)))
+    assert (model(ids) - reference(ids).logits).abs().max() > 3 * TOLERANCE

@@ -1,4 +1,4 @@
-"""Small panels for tests: bars drawn from laws that are written out here, independent of the package."""
+"""Small panels for tests, drawn from laws that are written out here."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Folds: the purge by brute force, every origin once, too little history refused with its numbers."""
+"""Folds: the purge by brute force, every origin once, too little history refused."""
 
 import numpy as np
 import pytest
@@ -32,9 +32,7 @@ def overlaps(panel: Panel, fold, horizon: int) -> int:
 
 
 @settings(derandomize=True, deadline=None, database=None, max_examples=25)
-@given(
-    start=st.integers(120, 250), every=st.integers(1, 90), horizon=st.sampled_from([1, 5, 20])
-)
+@given(start=st.integers(120, 250), every=st.integers(1, 90), horizon=st.sampled_from([1, 5, 20]))
 def test_no_target_of_a_fit_meets_a_target_of_its_test(start: int, every: int, horizon: int):
     panel = walk_panel(260, 2)
     for fold in walk_forward(panel, schedule(panel, start - 1, every)):

@@ -87,5 +87,6 @@ def test_an_encoding_that_drops_characters_would_be_caught() -> None:
 
 
 def test_a_symbol_is_a_string() -> None:
-    assert {Symbol("AAPL"): 1}["AAPL"] == 1
+    rows: dict[str, int] = {Symbol("AAPL"): 1}
+    assert rows["AAPL"] == 1
     assert f"{Symbol('^GSPC')}" == "^GSPC"

@@ -94,5 +94,7 @@ def test_inputs_are_standardised_and_known():
 
 
 def test_too_few_bars_are_refused_with_the_numbers():
-    with pytest.raises(DataError, match="WALK-0: 34 bars after the first 66 of each, needs at least 64"):
+    with pytest.raises(
+        DataError, match="WALK-0: 34 bars after the first 66 of each, needs at least 64"
+    ):
         fitted(walk_panel(100, 1))

@@ -1,0 +1,171 @@
+"""Cells, resume, determinism: what a run keeps does not depend on how often it was interrupted."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from panels import garch_panel
+
+from forecaster import backtest, frames, workflows
+from forecaster.backtest import Cell, Plan, run_cell
+from forecaster.bars import Panel
+from forecaster.baselines.naive import RandomWalk, WindowVolatility
+from forecaster.baselines.volatility import GarchStudentT
+from forecaster.config import LearnerConfig, RunConfig
+from forecaster.engine import run_all
+from forecaster.errors import CheckpointError, GateError, StorageError
+from forecaster.learner import BackboneForecaster
+from forecaster.runs import RunFolder
+
+TINY = LearnerConfig(context=32, d_model=16, n_layers=1, n_heads=2, steps=3, seeds=1, batch=4)
+CONFIG = RunConfig(
+    symbols=("GARCH-0", "GARCH-1"),
+    horizons=(1, 5),
+    test_from="2001-06-18",
+    refit_every=100,
+    learner=TINY,
+)
+RESULTS = ("predictions.parquet", "scores.parquet")
+
+
+@dataclass(frozen=True)
+class Interrupts(RandomWalk):
+    """Ctrl-C while the model of that name runs in its second fold."""
+
+    name: str = "interrupts"
+
+    def fit(self, history: Panel, horizons):  # noqa: ARG002  the protocol's
+        if len(history.members[0]) > 600:
+            raise KeyboardInterrupt
+        return self
+
+
+def planned(*forecasters) -> Plan:
+    panel = garch_panel(900, 2)
+    return backtest.plan(CONFIG, panel, forecasters, "0" * 64)
+
+
+def bytes_of(run: RunFolder) -> list[bytes]:
+    return [(run.path / name).read_bytes() for name in RESULTS]
+
+
+def quiet() -> workflows.Watch:
+    return workflows.Watch(lambda _: None, lambda *_: None)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder.create(tmp_path / "run", "backtest", CONFIG)
+
+
+def test_cells_of_any_process_and_order_give_the_same_bytes(run, tmp_path):
+    models = (RandomWalk(), GarchStudentT(), BackboneForecaster("llama", TINY))
+    plan = planned(*models)
+    backtest.execute(plan, run, jobs=1)
+    other = RunFolder.create(tmp_path / "other", "backtest", CONFIG)
+    backtest.execute(plan, other, jobs=2)
+    assert bytes_of(run) == bytes_of(other)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    plan = planned(RandomWalk(), WindowVolatility(20), Interrupts())
+    said = []
+    with pytest.raises(KeyboardInterrupt):
+        workflows.run_backtest(plan, run, 1, workflows.Watch(said.append, lambda *_: None))
+    assert run.read_json("status.json")["state"] == "interrupted"
+    assert said == [
+        f"interrupted: 1 of {len(plan.cells)} cells are kept;"
+        f" go on with: forecaster backtest --resume {run.path}"
+    ]
+    monkeypatch.setattr(Interrupts, "fit", RandomWalk.fit)
+    computed = []
+    monkeypatch.setattr(
+        backtest, "run_cell", lambda *a: computed.append(a[-1].name) or run_cell(*a)
+    )
+    backtest.execute(plan, run, 1)
+    assert len(computed) == len(plan.cells) - 1
+    whole = RunFolder.create(tmp_path / "whole", "backtest", CONFIG)
+    backtest.execute(plan, whole, 1)
+    assert bytes_of(run) == bytes_of(whole)
+
+
+def test_a_damaged_cell_is_named(run):
+    plan = planned(RandomWalk())
+    backtest.execute(plan, run, 1)
+    path = run.path / "folds" / "fold-000.random_walk.scores.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(
+        StorageError, match=r"fold-000\.random_walk\.scores\.parquet is not what was"
+    ):
+        backtest.execute(plan, run, 1)
+
+
+def test_the_truth_of_a_cell_is_the_panels():
+    plan = planned(RandomWalk())
+    result = run_cell(plan.panel, (1, 5), "x", Cell(plan.folds[0], RandomWalk()))
+    row = result.predictions.slice(7, 1).to_pylist()[0]
+    bars = next(b for b in plan.panel if b.symbol == row["unique_id"])
+    t = int(np.flatnonzero(bars.opened_at == np.datetime64(row["cutoff"]))[0])
+    assert row["y"] == pytest.approx(np.log(bars.close[t + row["h"]] / bars.close[t]))
+    assert np.datetime64(row["ds"]) == bars.opened_at[t + row["h"]]
+
+
+def test_forecasts_without_an_outcome_are_kept_and_not_scored(run):
+    plan = planned(RandomWalk())
+    backtest.execute(plan, run, 1)
+    predictions = frames.read(run.path / RESULTS[0])
+    scores = frames.read(run.path / RESULTS[1], frames.SCORES)
+    assert predictions["y"].null_count == 2 * (1 + 5)
+    assert len(scores) == len(predictions) - 2 * (1 + 5)
+
+
+def test_every_model_answers_the_same_rows(run):
+    models = (RandomWalk(), WindowVolatility(20), BackboneForecaster("llama", TINY))
+    backtest.execute(planned(*models), run, 1)
+    frame = pq.read_table(run.path / RESULTS[0]).to_pandas()
+    keys = frame.groupby("model")[["unique_id", "cutoff", "h"]].apply(
+        lambda g: tuple(map(tuple, g.to_numpy()))
+    )
+    assert keys.nunique() == 1
+
+
+def test_a_summary_has_a_row_a_model_and_horizon_and_a_verdict(run):
+    models = (
+        RandomWalk(),
+        WindowVolatility(20),
+        GarchStudentT(),
+        BackboneForecaster("llama", TINY),
+    )
+    record = workflows.run_backtest(planned(*models), run, 1, quiet())
+    assert len(record["rows"]) == len(models) * 2
+    best = {h: record["best_naive"][str(h)] for h in (1, 5)}
+    own = [r for r in record["rows"] if r["model"] == best[r["h"]]]
+    assert [(r["skill"], r["p"]) for r in own] == [(0.0, 1.0)] * 2
+    assert len(record["verdicts"]) == 4  # two rivals at each horizon
+    assert all("llama" in verdict for verdict in record["verdicts"])
+    assert record == run.read_json("summary.json")
+    assert run.read_json("status.json")["state"] == "done"
+
+
+def test_a_gate_names_skill_rival_and_bar(run):
+    models = (RandomWalk(), BackboneForecaster("llama", TINY))
+    record = workflows.run_backtest(planned(*models), run, 1, quiet())
+    workflows.gate(record, ("llama",), -100.0)
+    with pytest.raises(GateError, match=r"llama: skill .* % over random_walk at h = 1, .* 99 %"):
+        workflows.gate(record, ("llama",), 99.0)
+
+
+def test_other_bars_are_not_resumed(run):
+    run.write_json("data.json", {"digest": "a" * 64})
+    with pytest.raises(
+        CheckpointError, match="made from bars aaaaaaaaaaaa, the store now holds bb"
+    ):
+        workflows.resumed_run(run.path, "b" * 64)
+
+
+def test_the_first_failure_of_a_task_is_raised():
+    with pytest.raises(ZeroDivisionError):
+        list(run_all([1, 0], lambda x: 1 // x, 1))

@@ -1,0 +1,206 @@
+"""The command line from end to end, and every stupid thing a new user tries first."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from forecaster.cli import run
+
+SIZES = ("steps=3", "seeds=1", "d_model=16", "n_layers=1", "context=32", "batch=4")
+TINY = [word for size in SIZES for word in ("--set", f"learner.{size}")]
+SHORT = ["--symbols", "^IXIC", "--test-from", "2017-12-01", "--jobs", "1", *TINY]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of bundled bars, one backtest and one training."""
+    place = tmp_path_factory.mktemp("workplace")
+    before = Path.cwd()
+    os.chdir(place)
+    assert run(["backtest", *SHORT, "-q", "--out", "runs/back"]) == 0
+    assert run(["train", "--symbols", "^IXIC,AAPL", *TINY, "-q", "--out", "runs/trained"]) == 0
+    os.chdir(before)
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _here(workplace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(workplace)
+
+
+def test_a_backtest_leaves_what_the_design_promises(workplace: Path):
+    names = {path.name for path in (workplace / "runs/back").iterdir()}
+    assert names >= {
+        "config.resolved.json",
+        "environment.json",
+        "data.json",
+        "predictions.parquet",
+        "scores.parquet",
+        "summary.json",
+        "status.json",
+    }
+    status = json.loads((workplace / "runs/back/status.json").read_text())
+    assert status["state"] == "done"
+
+
+def test_runs_are_listed_and_shown(capsys: pytest.CaptureFixture[str]):
+    assert run(["runs", "ls", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["runs"]
+    assert [(row["kind"], row["state"]) for row in rows] == [
+        ("backtest", "done"),
+        ("train", "done"),
+    ]
+    assert run(["runs", "show", "back"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("random_walk", "garch_student_t", "llama", "h = 20"))
+    assert "run: runs/back" in shown
+
+
+def test_a_summary_is_one_json_object(capsys: pytest.CaptureFixture[str]):
+    assert run(["backtest", *SHORT, "-q", "--json", "--out", "runs/again"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert json.loads(out)["horizons"] == [1, 5, 20]
+    for name in ("predictions.parquet", "scores.parquet"):
+        assert Path("runs/again", name).read_bytes() == Path("runs/back", name).read_bytes()
+
+
+def test_a_dry_run_makes_no_folder(capsys: pytest.CaptureFixture[str]):
+    assert run(["backtest", *SHORT, "--dry-run", "--out", "runs/never"]) == 0
+    assert "2017-12-02" in capsys.readouterr().out
+    assert run(["train", "--dry-run", "--out", "runs/never", "--symbols", "^IXIC"]) == 0
+    assert "d_model: 64" in capsys.readouterr().out
+    assert not Path("runs/never").exists()
+
+
+def test_a_done_run_resumed_is_the_same_run(capsys: pytest.CaptureFixture[str]):
+    before = Path("runs/back/predictions.parquet").read_bytes()
+    assert run(["backtest", "--resume", "runs/back", "-q", "--json"]) == 0
+    assert Path("runs/back/predictions.parquet").read_bytes() == before
+    assert json.loads(capsys.readouterr().out)["run"] == "runs/back"
+
+
+def test_predict_gives_quantiles_of_every_symbol(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    out = tmp_path / "next.parquet"
+    assert run(["predict", "runs/trained", "--horizons", "5", "--json", "--out", str(out)]) == 0
+    rows = json.loads(capsys.readouterr().out)["predictions"]
+    assert [(row["unique_id"], row["h"]) for row in rows] == [("AAPL", 5), ("^IXIC", 5)]
+    assert rows[1]["cutoff"] == "2018-12-31T00:00:00"
+    assert rows[1]["0.05"] < rows[1]["0.5"] < rows[1]["0.95"]
+    assert out.is_file()
+    assert run(["predict", "runs/trained"]) == 0
+    assert "log return from the cutoff" in capsys.readouterr().out
+
+
+def test_a_gate_that_is_missed_is_exit_11(capsys: pytest.CaptureFixture[str]):
+    code = run(["backtest", "--resume", "runs/back", "-q", "--json", "--fail-under", "50"])
+    assert code == 11
+    assert "--fail-under asks for 50 %" in capsys.readouterr().err
+
+
+WRONG = [
+    (["backtest", "--preset", "lama"], 2, "preset 'lama' does not exist: did you mean 'llama'"),
+    (["backtest", "--baselines", "garch"], 2, "baseline 'garch' is unknown; did you mean"),
+    (["backtest", "--symbols", "APPL"], 3, "APPL"),
+    (["backtest", "--symbols", "../../etc"], 2, "symbol '../../etc'"),
+    (["backtest", "--horizons", "1,x"], 2, "'1,x': wanted whole numbers, for example 1,5,20"),
+    (["backtest", "--symbols", ","], 2, "',' names nothing"),
+    (["backtest", "--test-from", "2030-01-01"], 3, "no bar is later"),
+    (["backtest", "--test-from", "1999-06-01"], 3, "needs at least 500"),
+    (["backtest", "--symbols", "FB"], 3, "FB: 196 bars, needs at least 251"),
+    (["backtest", "--set", "learner.stepz=1"], 2, "did you mean 'steps'"),
+    (["backtest", "--config", "none.toml"], 2, "config none.toml: No such file"),
+    (["backtest", *SHORT, "--out", "runs/back"], 2, "run runs/back exists; choose another --out"),
+    (["backtest", "--resume", "runs/bak"], 2, "run runs/bak not found; did you mean 'back'?"),
+    (["backtest", "--resume", "runs/back", "--seed"], 2, "No such option"),
+    (["backtest", "--resume", "runs/back", "--quick"], 2, "quick=True cannot be changed"),
+    (["train", "--preset", "gpt"], 2, "preset 'gpt' does not exist"),
+    (["train", "--until", "yesterday"], 2, "--until 'yesterday' is not a day"),
+    (["train", "--symbols", "GOOG", "--until", "2003-01-01"], 2, "GOOG: no bar is closed by"),
+    (["train", "--symbols", "^IXIC", "--until", "1999-03-01"], 3, "needs at least 64 for 32"),
+    (["predict", "runs/back"], 6, "run runs/back is not a training"),
+    (["predict", "runs/trained", "--horizons", "3"], 2, "horizon 3: the run learnt (1, 5, 20)"),
+    (["runs", "show", "nothing"], 2, "run runs/nothing not found"),
+    (["fetch", "--source", "yaho"], 2, "yaho"),
+    (["fetch", "--source", "csv"], 2, "--path"),
+    (["fetch", "--start", "soon"], 2, "--start 'soon' is not a day"),
+    (["fetsh"], 2, "Did you mean 'fetch'"),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "text"), WRONG, ids=[" ".join(w[0])[:48] for w in WRONG])
+def test_what_is_wrong_is_said_in_one_line(
+    line: list[str], code: int, text: str, capsys: pytest.CaptureFixture[str]
+):
+    before = sorted(p.name for p in Path("runs").iterdir())
+    assert run(line) == code
+    err = capsys.readouterr().err
+    assert text in err
+    assert "Traceback" not in err
+    complaints = [row for row in err.splitlines() if "error" in row.lower()]
+    assert len(complaints) == 1
+    assert len(complaints[0]) <= 260
+    assert sorted(p.name for p in Path("runs").iterdir()) == before
+
+
+def test_a_store_that_cannot_be_written_is_exit_5(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert run(["backtest", "--store", str(blocked / "data")]) == 5
+    assert str(blocked) in capsys.readouterr().err
+
+
+def test_our_own_bug_is_one_line_and_a_saved_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    from forecaster import commands
+
+    def broken(_: object) -> None:
+        raise RuntimeError("a\x1b[31mb")
+
+    monkeypatch.setattr(commands, "runs_ls", broken)
+    assert run(["runs", "ls"]) == 1
+    err = capsys.readouterr().err
+    assert r"our bug: RuntimeError: a\x1b[31mb; traceback in " in err
+    saved = Path(err.rsplit(" ", 1)[-1].strip())
+    assert "RuntimeError" in saved.read_text()
+    saved.unlink()
+
+
+@pytest.mark.parametrize("program", ["forecaster", "backbones"])
+def test_help_imports_nothing_heavy(program: str):
+    """The point of the 0.3 s promise, without a clock: nothing that is slow to import is."""
+    heavy = ["torch", "numpy", "pandas", "pyarrow", "pydantic", "rich", "scipy", "statsmodels"]
+    code = (
+        f"import sys; from {program}.cli import main; sys.argv = ['x', '--help']\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
+def test_a_signal_keeps_what_is_done_and_says_how_to_go_on(number: int, code: int, tmp_path: Path):
+    line = [sys.executable, "-c", "from forecaster.cli import main; main()", "backtest"]
+    slow = [*SHORT, "--set", "learner.steps=100000", "--out", str(tmp_path / "cut")]
+    env = os.environ | {"PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen([*line, *slow], stderr=subprocess.PIPE, text=True, env=env) as process:
+        waited = time.monotonic() + 60
+        while not (tmp_path / "cut" / "data.json").exists() and time.monotonic() < waited:
+            time.sleep(0.1)
+        time.sleep(1.0)
+        process.send_signal(number)
+        err = process.communicate(timeout=30)[1]
+    assert process.returncode == code
+    assert f"go on with: forecaster backtest --resume {tmp_path / 'cut'}" in err
+    assert "Traceback" not in err

@@ -1,0 +1,159 @@
+"""The learner: starts as its tokeniser's shape, learns what can be learnt, keeps itself."""
+
+import numpy as np
+import pytest
+import torch
+from panels import garch_panel, walk_panel
+
+from forecaster.config import LearnerConfig
+from forecaster.errors import CheckpointError, DataError, DivergedError, UsageError
+from forecaster.learner import BackboneForecaster, Keep, load_learner
+from forecaster.learner.windows import TrainingWindows, origin_windows, tokenise
+from forecaster.protocol import Origins
+from forecaster.tokens import fit_tokenizer
+
+TINY = LearnerConfig(
+    context=32, d_model=16, n_layers=1, n_heads=2, steps=4, seeds=2, batch=4, return_bins=12, skip=4
+)
+HORIZONS = (1, 5)
+
+
+def origins_of(panel, bars=(300, 400)) -> Origins:
+    pairs = [(m, t) for m in range(len(panel)) for t in bars]
+    member, bar = np.array(pairs).T
+    return Origins(member, bar)
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return garch_panel(600, 2)
+
+
+@pytest.fixture(scope="module")
+def tiny(panel):
+    return BackboneForecaster("llama", TINY, seed=3).fit(panel, HORIZONS)
+
+
+def test_an_untaught_network_is_the_tokenisers_shape(panel):
+    forecaster = BackboneForecaster("llama", TINY)
+    tokenizer = fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12)
+    network = forecaster.network(tokenizer, 0).eval()
+    tokens = torch.zeros(1, 32, 5, dtype=torch.int64)
+    p = network(tokens, torch.zeros(1, 32, 11))[0, -1].exp().detach().numpy()
+    np.testing.assert_allclose(p, tokenizer.bin_masses(), rtol=1e-5)
+
+
+def test_a_density_of_the_learner_integrates_to_one(panel, tiny):
+    forecast = tiny.forecast(panel, origins_of(panel), HORIZONS)
+    grid = np.linspace(-1.5, 1.5, 600_001)
+    for h in range(2):
+        column = forecast.take(np.array([0]))
+        y = np.zeros((len(grid), 2))
+        y[:, h] = grid
+        wide = column.take(np.zeros(len(grid), dtype=int))
+        total = np.trapezoid(np.exp(wide.logpdf(y)[:, h]), grid)
+        assert total == pytest.approx(1, abs=1e-3)
+
+
+def test_training_moves_the_forecast(panel, tiny):
+    forecast = tiny.forecast(panel, origins_of(panel), HORIZONS)
+    assert not np.allclose(forecast.probabilities, tiny.tokenizer.bin_masses(), rtol=1e-4)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(panel, tiny):
+    def ask(seed: int) -> bytes:
+        fitted = BackboneForecaster("llama", TINY, seed=seed).fit(panel, HORIZONS)
+        return fitted.forecast(panel, origins_of(panel), HORIZONS).probabilities.tobytes()
+
+    assert ask(3) == tiny.forecast(panel, origins_of(panel), HORIZONS).probabilities.tobytes()
+    assert ask(3) != ask(4)
+
+
+def test_an_origin_is_answered_alone_as_in_company(panel, tiny):
+    every = tiny.forecast(panel, origins_of(panel, tuple(range(200, 400))), HORIZONS)
+    alone = tiny.forecast(panel, Origins(np.array([1]), np.array([250])), HORIZONS)
+    np.testing.assert_array_equal(alone.probabilities[0], every.probabilities[250])
+
+
+def test_dropout_is_off_when_asked(panel, tiny):
+    first = tiny.forecast(panel, origins_of(panel), HORIZONS).probabilities
+    torch.manual_seed(123)
+    assert (tiny.forecast(panel, origins_of(panel), HORIZONS).probabilities == first).all()
+    assert not any(network.training for network in tiny.networks)
+
+
+def test_batches_are_a_function_of_seed_and_step(panel):
+    tokenizer = fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12)
+    windows = TrainingWindows(tokenise(panel, tokenizer), 32, 4, seed=1)
+    again = TrainingWindows(tokenise(panel, tokenizer), 32, 4, seed=1)
+    for k in (7, 0):
+        assert torch.equal(windows.draw(k).tokens, again.draw(k).tokens)
+    assert not torch.equal(windows.draw(0).tokens, windows.draw(1).tokens)
+
+
+def test_windows_are_of_symbols_in_proportion_and_after_the_warm_up(panel):
+    tokenizer = fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12)
+    windows = TrainingWindows(tokenise(panel, tokenizer), 32, 256, seed=1)
+    targets = windows.draw(0).targets
+    assert targets.shape == (256, 32, 2)
+    assert (targets[:, 0] >= 0).all()  # a window's first bar is never one of the last
+
+
+def test_windows_end_at_their_origin(panel):
+    tokenizer = fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12)
+    members = tokenise(panel, tokenizer)
+    asked = Origins(np.array([0, 1, 1]), np.array([40, 99, 100]))
+    (rows, batch), *rest = origin_windows(members, asked, 32, 8)
+    assert (rows, len(rest), batch.tokens.shape) == (slice(0, 3), 0, (8, 32, 5))
+    assert torch.equal(batch.tokens[2, -1], torch.from_numpy(members[1].tokens[100]))
+    with pytest.raises(DataError, match="origin at bar 30 of member 0: 31 bars, the context is 32"):
+        next(origin_windows(members, Origins(np.array([0]), np.array([30])), 32, 8))
+
+
+def test_it_is_the_same_when_loaded_again(panel, tiny, tmp_path):
+    forecaster = BackboneForecaster("llama", TINY, seed=3)
+    fitted = forecaster.fit(panel, HORIZONS, Keep(path=tmp_path))
+    loaded = load_learner(forecaster, tmp_path, fitted.tokenizer)
+    asked = origins_of(panel)
+    kept = fitted.forecast(panel, asked, HORIZONS).probabilities
+    assert (loaded.forecast(panel, asked, HORIZONS).probabilities == kept).all()
+    assert (tiny.forecast(panel, asked, HORIZONS).probabilities == kept).all()
+
+
+def test_a_cut_off_training_goes_on_to_the_same_bytes(panel, tiny, tmp_path):
+    class CutOffError(Exception):
+        pass
+
+    def cut(seed: int, report) -> None:
+        if (seed, report.step) == (1, 2):
+            raise CutOffError
+
+    forecaster = BackboneForecaster("llama", TINY, seed=3)
+    with pytest.raises(CutOffError):
+        forecaster.fit(panel, HORIZONS, Keep(path=tmp_path, on_step=cut))
+    fitted = forecaster.fit(panel, HORIZONS, Keep(path=tmp_path, resume=True))
+    asked = origins_of(panel)
+    whole = tiny.forecast(panel, asked, HORIZONS).probabilities
+    assert (fitted.forecast(panel, asked, HORIZONS).probabilities == whole).all()
+
+
+def test_errors_of_backbones_are_ours(panel, tmp_path):
+    with pytest.raises(UsageError, match="preset 'lama' does not exist: did you mean 'llama'"):
+        BackboneForecaster("lama", TINY)
+    with pytest.raises(CheckpointError, match="seed-0"):
+        load_learner(
+            BackboneForecaster("llama", TINY),
+            tmp_path,
+            fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12),
+        )
+    wild = TINY.model_copy(update={"lr": 1e30})
+    with pytest.raises(DivergedError, match="step"):
+        BackboneForecaster("llama", wild).fit(panel, HORIZONS)
+
+
+def test_refusals_name_their_numbers(panel, tiny):
+    with pytest.raises(UsageError, match=r"horizons \(1, 20\) asked, \(1, 5\) learnt"):
+        tiny.forecast(panel, origins_of(panel), (1, 20))
+    long = TINY.model_copy(update={"context": 256})
+    with pytest.raises(DataError, match="history has 300 bars, a window needs 322"):
+        BackboneForecaster("llama", long).fit(walk_panel(300), HORIZONS)

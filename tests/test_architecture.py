@@ -1,0 +1,130 @@
+"""Who may import whom: layers stand bottom up, and a module imports lower ones only."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LAYERS: dict[str, list[set[str]]] = {
+    "backbones": [
+        {"errors"},
+        {"storage"},
+        {"config"},
+        {"recipe"},
+        {"init", "positions", "layers"},
+        {"attention", "ffn", "residual", "embedding"},
+        {"model"},
+        {"losses", "optim", "text"},
+        {"checkpoint"},
+        {"train", "generate"},
+        {"presets"},
+        {"language"},
+        {"cli"},
+    ],
+    "forecaster": [
+        {"errors"},
+        {"symbols"},
+        {"bars", "config"},
+        {"atomic", "provenance"},
+        {"sources", "store", "runs"},
+        {"features", "distributions"},
+        {"protocol", "frames"},
+        {"econometrics"},
+        {"folds", "tokens"},
+        {"learner", "baselines"},
+        {"scores"},
+        {"inference"},
+        {"engine"},
+        {"backtest", "fetching"},
+        {"summary", "training"},
+        {"workflows", "boundary", "display"},
+        {"commands"},
+        {"cli"},
+    ],
+}
+MAY_USE_PACKAGE = {"backbones": set[str](), "forecaster": {"backbones"}}
+ONLY_IN = {
+    "torch": {"forecaster/learner", "backbones"},
+    "backbones": {"forecaster/learner", "backbones"},
+    "yfinance": {"forecaster/sources"},
+    "click": {"forecaster/cli.py", "backbones/cli.py"},
+    "pandas": {"forecaster"},
+    "pyarrow": {"forecaster"},
+    "plotly": {"forecaster/report"},
+    "dash": {"forecaster/explore"},
+}
+
+
+def modules() -> list[Path]:
+    return [p for package in LAYERS for p in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imports(path: Path, source: str | None = None) -> Iterator[str]:
+    """Absolute dotted names that a file imports, relative ones resolved."""
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text() if source is None else source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            where = ".".join((*base, node.module or "")).strip(".")
+            yield from (f"{where}.{alias.name}" for alias in node.names)
+
+
+def broken_rules(path: Path, source: str | None = None) -> list[str]:
+    """What a file imports that it may not."""
+    relative = path.relative_to(ROOT)
+    package, own = relative.parts[0], relative.parts[1].removesuffix(".py")
+    level = {name: i for i, names in enumerate(LAYERS[package]) for name in names}
+    broken = []
+    for name in imports(path, source):
+        other, _, tail = name.partition(".")
+        target = tail.partition(".")[0]
+        if other in LAYERS and other != package and other not in MAY_USE_PACKAGE[package]:
+            broken.append(f"{relative} imports {name}: another package")
+        inside = other == package and own in level and target in level and target != own
+        if inside and level[target] >= level[own]:
+            broken.append(f"{relative} imports {name}: not a lower layer")
+        homes = ONLY_IN.get(other)
+        if homes and not any(str(relative).startswith(home) for home in homes):
+            broken.append(f"{relative} imports {name}: it belongs in {sorted(homes)}")
+    return broken
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path: Path):
+    assert broken_rules(path) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "why"),
+    [
+        ("forecaster/features.py", "from forecaster.learner import x", "not a lower layer"),
+        ("forecaster/sources/yahoo.py", "from forecaster.store import Store", "not a lower layer"),
+        ("backbones/model.py", "from .presets import LLAMA", "not a lower layer"),
+        ("backbones/model.py", "import forecaster.bars", "another package"),
+        ("forecaster/tokens.py", "import torch.nn", "it belongs in"),
+        ("forecaster/backtest.py", "from backbones.model import Backbone", "it belongs in"),
+        ("backbones/text/corpora.py", "import pandas as pd", "it belongs in"),
+    ],
+)
+def test_a_planted_import_is_caught(file: str, source: str, why: str):
+    assert [why in line for line in broken_rules(ROOT / file, source)] == [True]
+
+
+@pytest.mark.parametrize("package", sorted(LAYERS))
+def test_every_module_has_a_layer(package: str):
+    root = ROOT / package
+    here = {p.relative_to(root).parts[0].removesuffix(".py") for p in root.rglob("*.py")}
+    assert here - {"__init__", "__main__"} == set().union(*LAYERS[package])
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_are_short_enough_to_read(path: Path):
+    text = path.read_text()
+    assert text.count("\n") <= 200
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 50, node.name
