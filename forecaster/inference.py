@@ -6,7 +6,7 @@ Scores of one date are averaged over symbols first: symbols move together, dates
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,10 @@ from forecaster.scores import check_rows
 SIZE = 0.05  # two-sided
 # Below these a HAC variance means nothing: 30 dates, and three horizons' worth of them.
 MIN_DATES, MIN_SPANS = 30, 3
+
+
+# One distribution reached by two formulas: its scores differ by 1e-13 or so. No edge is this small.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,16 @@ def diebold_mariano(loss_a: Floats, loss_b: Floats, h: int) -> tuple[float, floa
     """
     a, b = np.asarray(loss_a, dtype=np.float64), np.asarray(loss_b, dtype=np.float64)
     n = len(a)
-    require_dates(n, h)
+    if n < _fewest(h):
+        raise DataError(f"{n} dates at h={h}: a test wants {_fewest(h)} or more")
     difference = a - b
     mean = float(difference.mean())
+    if _equal(a, b):
+        return 0.0, 0.0, 1.0
     if np.ptp(difference) == 0:
-        return (0.0, 0.0, 1.0) if mean == 0 else (mean, math.copysign(math.inf, mean), 0.0)
+        return mean, math.copysign(math.inf, mean), 0.0
     lags = hac_lags(n, h)
-    criterion: Any = _handed_through  # the two "forecasts" are losses already
+    criterion = cast(Any, lambda _, loss: loss)  # the two "forecasts" are losses already
     found = diebold_mariano_test(
         np.zeros(n), a, b, lags=lags, criterion=criterion, harvey_adj=True, horizon=h
     )
@@ -92,8 +99,8 @@ def skill(scores: pa.Table, model: str, reference: str, h: int) -> Skill:
     """CRPS skill of a model over a reference, with p and an interval that agree.
 
     The interval is Fieller's: all skills s for which the same test, on the loss differences
-    a - (1 - s) b, does not reject. So it excludes 0 exactly where p < 5 %, needs no seed and no
-    block length, and is not symmetric. A bootstrap of the ratio would give neither.
+    a - (1 - s) b, does not reject. So it excludes 0 exactly where p < 5 %, and needs no seed and
+    no block length, which a bootstrap does.
     """
     crps, log_score = (per_date(scores, column, h) for column in ("crps", "log_score"))
     for name in (model, reference):
@@ -102,7 +109,7 @@ def skill(scores: pa.Table, model: str, reference: str, h: int) -> Skill:
     a, b = crps[model].to_numpy(), crps[reference].to_numpy()
     c, d = log_score[model].to_numpy(), log_score[reference].to_numpy()
     p = log_score_p = low = high = math.nan
-    if _enough(len(a), h):
+    if len(a) >= _fewest(h):
         p, log_score_p = diebold_mariano(a, b, h)[2], diebold_mariano(-c, -d, h)[2]
         low, high = _fieller(a, b, h)
     return Skill(
@@ -137,13 +144,14 @@ def verdict(found: Skill) -> str:
     """One plain sentence, with n."""
     rival, span = f"{found.reference} at h={found.h}", f"{found.first} to {found.last}"
     evidence = (
-        f"CRPS skill {found.crps_skill:+.1%} [{found.low:+.1%}, {found.high:+.1%}],"
+        f"CRPS skill {_percent(found.crps_skill)}"
+        f" [{_percent(found.low)}, {_percent(found.high)}],"
         f" p = {found.p:.3f}, n = {found.n_dates:,} dates, {span}"
     ).replace("p = 0.000", "p < 0.001")
     if math.isnan(found.p):
         return (
             f"too few dates to judge {found.model} against {rival}: CRPS skill"
-            f" {found.crps_skill:+.1%}, n = {found.n_dates:,} dates, {span}"
+            f" {_percent(found.crps_skill)}, n = {found.n_dates:,} dates, {span}"
         )
     if found.p >= SIZE:
         return f"no edge shown for {found.model} over {rival}: {evidence}"
@@ -152,18 +160,18 @@ def verdict(found: Skill) -> str:
     )
 
 
-def require_dates(n: int, h: int) -> None:
-    """Raise DataError where n dates are too few to test forecasts h bars ahead."""
-    if not _enough(n, h):
-        raise DataError(f"{n} dates at h={h}: a test wants {max(MIN_DATES, MIN_SPANS * h)} or more")
+def _percent(share: float) -> str:
+    """Signed, one decimal, and no minus before a zero."""
+    return f"{round(share, 3) + 0.0:+.1%}"
 
 
-def _enough(n: int, h: int) -> bool:
-    return n >= max(MIN_DATES, MIN_SPANS * h)
+def _fewest(h: int) -> int:
+    return max(MIN_DATES, MIN_SPANS * h)
 
 
-def _handed_through(_: Floats, loss: Floats) -> Floats:
-    return loss
+def _equal(a: Floats, b: Floats) -> bool:
+    """Whether losses differ by rounding alone, which has a side and so can look significant."""
+    return bool(np.abs(a - b).max() <= ROUNDING * np.abs(b).max())
 
 
 def _fixed_b(n: int, lags: int) -> float:
@@ -178,7 +186,7 @@ def _fixed_b(n: int, lags: int) -> float:
 def _fieller(a: Floats, b: Floats, h: int) -> tuple[float, float]:
     """95 % interval of 1 - mean(a) / mean(b): ratios r with |mean(a - r b)| <= c se(a - r b)."""
     n, lags = len(a), hac_lags(len(a), h)
-    if np.array_equal(a, b):
+    if _equal(a, b):
         return 0.0, 0.0
     losses = np.stack((a, b), axis=1)
     mean = losses.mean(axis=0)

@@ -2,15 +2,16 @@
 
 import os
 
+# Both are read when numpy, torch and transformers are imported, hence the order below.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(name, "1")  # before torch and numpy are imported
+    os.environ.setdefault(name, "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import socket
+import socket  # noqa: E402
 
-import numpy as np
-import pytest
-import torch
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -21,8 +21,7 @@ from forecaster.distributions.distribution import Distribution, Floats, finite, 
 from forecaster.distributions.location_scale import LocationScale
 from forecaster.distributions.progress import Progress, progress_of
 
-# Softmax rows in single precision miss 1 by about 1e-7.
-SUM_TOLERANCE = 1e-6
+SUM_TOLERANCE = 1e-6  # softmax rows in single precision miss 1 by about 1e-7
 # A bin keeps at least this share of its base mass: a certain mistake costs 13.8 nats, not infinity.
 TILT_FLOOR = 1e-6
 BLOCK = 4_000_000  # comparisons of a level with a bin at a time
@@ -66,7 +65,7 @@ class Binned(Distribution):
         require(np.abs(total - 1) < SUM_TOLERANCE, "sum of probabilities", total, "1")
         require((p == 0) | (mass > 0), "probabilities", p, "0 in a bin without base mass")
         p = np.maximum(p, TILT_FLOOR * mass)
-        p = p / p.sum(axis=-1, keepdims=True)
+        p /= p.sum(axis=-1, keepdims=True)
         p.flags.writeable = False
         return p
 
@@ -108,7 +107,7 @@ class Binned(Distribution):
         shape = np.broadcast_shapes(u.shape, self.shape)
         levels = np.broadcast_to(u, shape).reshape(-1, *self.shape)
         step = max(1, BLOCK // self.probabilities.size)
-        parts = [self._invert(levels[i : i + step]) for i in range(0, len(levels), step)]
+        parts = (self._invert(levels[i : i + step]) for i in range(0, len(levels), step))
         return np.concatenate([levels[:0], *parts]).reshape(shape)
 
     def _invert(self, u: Floats) -> Floats:
@@ -116,9 +115,9 @@ class Binned(Distribution):
         bins = (self._below[..., 1:] <= u[..., None]).sum(axis=-1)
         p = self._at(self.probabilities, bins)
         share = np.where(p > 0, (u - self._at(self._below, bins)) / np.where(p > 0, p, 1.0), 0.0)
-        columns = np.arange(u.shape[-1])
-        lower, upper = self.progress.lower[columns, bins], self.progress.upper[columns, bins]
-        level = self.base.cdf(lower) + np.clip(share, 0.0, 1.0) * self.masses[columns, bins]
+        at = np.arange(u.shape[-1]), bins
+        lower, upper = self.progress.lower[at], self.progress.upper[at]
+        level = self.base.cdf(lower) + np.clip(share, 0.0, 1.0) * self.masses[at]
         # Sums round: a level must not leave its bin, nor reach 1.
         z = np.clip(self.base.ppf(np.minimum(level, 1 - 2.0**-53)), lower, upper)
         return self.loc + self.scale * z
@@ -129,8 +128,8 @@ class Binned(Distribution):
         known = np.where(np.isnan(z), 0.0, z)
         parts = (self.probabilities, self._below, self._above)
         p, below, above = (self._at(values, bins) for values in parts)
-        columns = np.arange(z.shape[1])
-        lower, upper = self.progress.lower[columns, bins], self.progress.upper[columns, bins]
+        at = np.arange(z.shape[1]), bins
+        lower, upper = self.progress.lower[at], self.progress.upper[at]
         first, last = np.isinf(lower), np.isinf(upper)
         start, stop = np.where(first, known, lower), np.where(last, known, upper)
         left = self.progress.between(start, known, bins)

@@ -87,7 +87,7 @@ class Empirical(Distribution):
         """U [..., N, H] -> the least point whose cdf is at least u: no interpolation."""
         size = self.samples.shape[-1]
         u = np.asarray(u, dtype=np.float64)
-        # A level such as 0.3 is a hair above 3/10 in binary: it must not cost a whole step.
+        # 0.07 * 100 is 7.000000000000001 in binary: rounding must not cost a whole step.
         rank = np.clip(np.ceil(u * size * (1 - 4 * np.finfo(float).eps)) - 1, 0, size - 1)
         rank = np.broadcast_to(rank, np.broadcast_shapes(u.shape, self.shape)).astype(np.int64)
         flat = rank.reshape(-1, *self.shape)

@@ -71,7 +71,7 @@ class BackboneForecaster:
         return FittedLearner(c, tokenizer, tuple(networks))
 
     def check(self, history: Panel, horizons: Sequence[int]) -> None:
-        """Raises what `fit` would raise of a history that is too short, in a fraction of its time."""
+        """Raises what `fit` would raise of a history that is too short."""
         _, members = self._prepared(history, horizons)
         TrainingWindows(members, self.config.context, self.config.batch, self.seed)
 

@@ -11,6 +11,7 @@ from forecaster.atomic import reason
 from forecaster.errors import LockedError, StorageError
 
 POLL_S = 0.02
+PID_BYTES = 20  # of one width, so that nothing is left of a longer one
 
 
 @contextmanager
@@ -18,9 +19,8 @@ def locked(path: Path, timeout_s: float) -> Iterator[None]:
     """Hold the lock at `path`. LockedError after `timeout_s`, StorageError where none work."""
     descriptor = _acquire(path, time.monotonic() + timeout_s)
     try:
-        # For people only: what it says is never trusted.
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # for people only: it is never trusted, and may be missing
+            os.pwrite(descriptor, f"{os.getpid():>{PID_BYTES}}".encode(), 0)
         yield
     finally:
         os.close(descriptor)
@@ -39,7 +39,7 @@ def _acquire(path: Path, deadline: float) -> int:
                 return descriptor
             os.close(descriptor)  # somebody removed the file: its lock binds nobody
         except BlockingIOError:
-            holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
+            holder = os.pread(descriptor, PID_BYTES, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
             if time.monotonic() >= deadline:
                 who = f" (process {holder})" if holder.isdecimal() else ""

@@ -78,6 +78,8 @@ class Manifest(BaseModel):
             found = document.pop("format", None)
             if isinstance(found, int) and found > FORMAT:
                 raise StorageError(f"{path} is of format {found}, written by a newer forecaster")
+            if found != FORMAT:
+                raise ValueError(f"its format is {found}")
             if document.pop("self", None) != _self_hash({"format": found, **document}):
                 raise ValueError("its hash is not that of its content")
             files = [entry.pop("file") for entry in document["entries"]]

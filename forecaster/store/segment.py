@@ -59,7 +59,7 @@ def decode(data: bytes) -> Bars:
         about = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
         if about.get("schema_version") != SCHEMA_VERSION or not schema.equals(SCHEMA):
             raise ValueError(f"its schema is not version {SCHEMA_VERSION} of ours")
-        table = file.read()
+        table = file.read(use_threads=False)  # small, and threads forbid to fork
     except (pa.ArrowException, OSError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
     columns = {name: table.column(name).to_numpy() for name in SCHEMA.names}

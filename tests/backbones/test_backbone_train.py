@@ -240,9 +240,10 @@ def test_a_checkpoint_appears_whole_or_not_at_all(
             raise PowerCutError
         return rename(self, target)
 
-    with monkeypatch.context() as patch, pytest.raises(PowerCutError):
+    with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", cut_off)
-        train(tmp_path / "run")
+        with pytest.raises(PowerCutError):
+            train(tmp_path / "run")
     assert latest(tmp_path / "run" / "checkpoints").name == "step-000002"
     train(tmp_path / "whole")
     train(tmp_path / "run", resume=True)

@@ -1,6 +1,8 @@
 """Cells, resume, determinism: what a run keeps does not depend on how often it was interrupted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,6 +18,7 @@ from forecaster.config import LearnerConfig, RunConfig
 from forecaster.engine import run_all
 from forecaster.errors import CheckpointError, GateError, StorageError
 from forecaster.learner import BackboneForecaster
+from forecaster.protocol import Forecaster
 from forecaster.runs import RunFolder
 
 TINY = LearnerConfig(context=32, d_model=16, n_layers=1, n_heads=2, steps=3, seeds=1, batch=4)
@@ -35,13 +38,13 @@ class Interrupts(RandomWalk):
 
     name: str = "interrupts"
 
-    def fit(self, history: Panel, horizons):  # noqa: ARG002  the protocol's
+    def fit(self, history: Panel, horizons: Sequence[int]):  # noqa: ARG002  the protocol's
         if len(history.members[0]) > 600:
             raise KeyboardInterrupt
         return self
 
 
-def planned(*forecasters) -> Plan:
+def planned(*forecasters: Forecaster) -> Plan:
     panel = garch_panel(900, 2)
     return backtest.plan(CONFIG, panel, forecasters, "0" * 64)
 
@@ -55,11 +58,11 @@ def quiet() -> workflows.Watch:
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path: Path):
     return RunFolder.create(tmp_path / "run", "backtest", CONFIG)
 
 
-def test_cells_of_any_process_and_order_give_the_same_bytes(run, tmp_path):
+def test_cells_of_any_process_and_order_give_the_same_bytes(run: RunFolder, tmp_path: Path):
     models = (RandomWalk(), GarchStudentT(), BackboneForecaster("llama", TINY))
     plan = planned(*models)
     backtest.execute(plan, run, jobs=1)
@@ -68,7 +71,9 @@ def test_cells_of_any_process_and_order_give_the_same_bytes(run, tmp_path):
     assert bytes_of(run) == bytes_of(other)
 
 
-def test_an_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_run_goes_on_where_it_was(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     plan = planned(RandomWalk(), WindowVolatility(20), Interrupts())
     said = []
     with pytest.raises(KeyboardInterrupt):
@@ -90,7 +95,7 @@ def test_an_interrupted_run_goes_on_where_it_was(run, tmp_path, monkeypatch: pyt
     assert bytes_of(run) == bytes_of(whole)
 
 
-def test_a_damaged_cell_is_named(run):
+def test_a_damaged_cell_is_named(run: RunFolder):
     plan = planned(RandomWalk())
     backtest.execute(plan, run, 1)
     path = run.path / "folds" / "fold-000.random_walk.scores.parquet"
@@ -113,7 +118,7 @@ def test_the_truth_of_a_cell_is_the_panels():
     assert np.datetime64(row["ds"]) == bars.opened_at[t + row["h"]]
 
 
-def test_forecasts_without_an_outcome_are_kept_and_not_scored(run):
+def test_forecasts_without_an_outcome_are_kept_and_not_scored(run: RunFolder):
     plan = planned(RandomWalk())
     backtest.execute(plan, run, 1)
     predictions = frames.read(run.path / RESULTS[0])
@@ -122,7 +127,7 @@ def test_forecasts_without_an_outcome_are_kept_and_not_scored(run):
     assert len(scores) == len(predictions) - 2 * (1 + 5)
 
 
-def test_every_model_answers_the_same_rows(run):
+def test_every_model_answers_the_same_rows(run: RunFolder):
     models = (RandomWalk(), WindowVolatility(20), BackboneForecaster("llama", TINY))
     backtest.execute(planned(*models), run, 1)
     frame = pq.read_table(run.path / RESULTS[0]).to_pandas()
@@ -132,7 +137,7 @@ def test_every_model_answers_the_same_rows(run):
     assert keys.nunique() == 1
 
 
-def test_a_summary_has_a_row_a_model_and_horizon_and_a_verdict(run):
+def test_a_summary_has_a_row_a_model_and_horizon_and_a_verdict(run: RunFolder):
     models = (
         RandomWalk(),
         WindowVolatility(20),
@@ -150,7 +155,7 @@ def test_a_summary_has_a_row_a_model_and_horizon_and_a_verdict(run):
     assert run.read_json("status.json")["state"] == "done"
 
 
-def test_a_gate_names_skill_rival_and_bar(run):
+def test_a_gate_names_skill_rival_and_bar(run: RunFolder):
     models = (RandomWalk(), BackboneForecaster("llama", TINY))
     record = workflows.run_backtest(planned(*models), run, 1, quiet())
     workflows.gate(record, ("llama",), -100.0)
@@ -158,7 +163,7 @@ def test_a_gate_names_skill_rival_and_bar(run):
         workflows.gate(record, ("llama",), 99.0)
 
 
-def test_other_bars_are_not_resumed(run):
+def test_other_bars_are_not_resumed(run: RunFolder):
     run.write_json("data.json", {"digest": "a" * 64})
     with pytest.raises(
         CheckpointError, match="made from bars aaaaaaaaaaaa, the store now holds bb"

@@ -1,5 +1,6 @@
 """Baselines by hand on few bars, and by law on many."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from forecaster.baselines.naive import Historical, RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import EwmaGaussian, EwmaStudentT, GarchStudentT
 from forecaster.distributions import Empirical, Gaussian
 from forecaster.errors import UsageError
-from forecaster.protocol import Origins
+from forecaster.protocol import Forecaster, Origins
 
 RETURNS = np.array([0.0, 0.01, -0.02, 0.03, 0.01, -0.01, 0.02, 0.0, -0.03, 0.01])
 
@@ -28,7 +29,7 @@ def ten() -> Panel:
     return Panel((bars_from_returns("TEN", RETURNS, 0),))
 
 
-def gaussian(forecaster, panel: Panel, horizons=(1, 4)) -> Gaussian:
+def gaussian(forecaster: Forecaster, panel: Panel, horizons: Sequence[int] = (1, 4)) -> Gaussian:
     forecast = forecaster.fit(panel, horizons).forecast(panel, last(panel), horizons)
     assert isinstance(forecast, Gaussian)
     return forecast
@@ -76,7 +77,7 @@ def test_the_origin_decides_not_the_end_of_the_past():
         rows = fitted.forecast(panel, origins, (1, 5)).quantile(np.array([0.05, 0.5, 0.9]))
         for i in range(3):
             alone = Origins(origins.member[i : i + 1], origins.bar[i : i + 1])
-            until = panel.until(panel.members[0].closed_at[origins.bar[i]])
+            until = panel.until(panel.members[0].closed_at[int(origins.bar[i])])
             one = fitted.forecast(until, alone, (1, 5)).quantile(np.array([0.05, 0.5, 0.9]))
             np.testing.assert_allclose(rows[i], one[0], rtol=1e-9, atol=1e-12)
 

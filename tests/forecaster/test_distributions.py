@@ -130,6 +130,16 @@ def test_quantile_of_a_sample_is_its_least_point_that_reaches_the_level(level: f
     assert SAMPLE.cdf(np.nextafter(q, -1))[0, 0] < level
 
 
+def test_a_sample_by_hand() -> None:
+    """Planted: the cdf as PIT, which piles ties up on one side."""
+    d = Empirical(np.array([[[0.0, 1.0, 0.0, 0.0]]]))
+    assert [d.pit(one(y))[0, 0] for y in (-1.0, 0.0, 0.5, 1.0, 2.0)] == [0, 0.375, 0.75, 0.875, 1]
+    assert d.cdf(one(0.0))[0, 0] == 0.75
+    hundred = Empirical(np.arange(1.0, 101.0)[None, None])
+    levels = np.arange(1, 100) / 100
+    assert hundred.quantile(levels)[0, 0].tolist() == list(range(1, 100))
+
+
 @continuous
 @pytest.mark.parametrize("level", [0.001, 0.3, 0.97])
 def test_crps_is_the_integral_of_the_squared_error_of_the_cdf(

@@ -1,5 +1,6 @@
 """The causal scale and the shape of bars."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,7 @@ from forecaster.features import (
 )
 
 
-def assert_causal(make, bars: Bars) -> None:
+def assert_causal(make: Callable[[Bars], np.ndarray], bars: Bars) -> None:
     """Rewriting every bar after a moment leaves the rows up to it byte-equal."""
     for at in (80, 200, len(bars) - 2):
         moment = bars.closed_at[at]

@@ -8,7 +8,7 @@ from panels import walk_panel
 
 from forecaster.bars import Panel
 from forecaster.errors import DataError
-from forecaster.folds import Schedule, walk_forward
+from forecaster.folds import Fold, Schedule, walk_forward
 
 
 def schedule(panel: Panel, start: int, every: int = 60, past: int = 50, history: int = 100):
@@ -20,7 +20,7 @@ def schedule(panel: Panel, start: int, every: int = 60, past: int = 50, history:
     )
 
 
-def overlaps(panel: Panel, fold, horizon: int) -> int:
+def overlaps(panel: Panel, fold: Fold, horizon: int) -> int:
     """Targets of the fit that share a bar with a target of the test, counted one by one."""
     history, origins, shared = fold.history(panel), fold.origins(panel), 0
     for i, bars in enumerate(history):

@@ -84,6 +84,7 @@ def test_statistic_is_that_of_statsmodels_made_cautious() -> None:
 def test_equal_losses_and_constant_differences() -> None:
     a = np.random.default_rng(0).random(100)
     assert diebold_mariano(a, a, 5) == (0.0, 0.0, 1.0)
+    assert diebold_mariano(a * (1 + 1e-13), a, 5) == (0.0, 0.0, 1.0)  # rounding has a side
     assert diebold_mariano(np.zeros(100), np.ones(100), 1) == (-1.0, -math.inf, 0.0)
     with pytest.raises(DataError, match="29 dates at h=1: a test wants 30"):
         diebold_mariano(a[:29], a[:29], 1)
@@ -204,6 +205,13 @@ SENTENCES = {
         "crps_skill": -0.012,
         "low": -0.02,
         "high": -0.004,
+    },
+    f"no edge shown for llama over volatility_20 at h=1:"
+    f" CRPS skill +0.0% [+0.0%, +0.0%], p = 1.000, {TAIL}": {
+        "p": 1.0,
+        "crps_skill": -1e-9,
+        "low": -1e-9,
+        "high": 0.0,
     },
     f"too few dates to judge llama against volatility_20 at h=1: CRPS skill +1.2%, {TAIL}": {
         "p": math.nan

@@ -1,5 +1,6 @@
 """Laws over every forecaster, each shown to fail on a planted mistake."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from forecaster.distributions import Gaussian
 from forecaster.features import features, log_returns
 from forecaster.folds import Fold, Schedule, walk_forward
 from forecaster.learner import BackboneForecaster
+from forecaster.protocol import Forecaster, Origins
 
 HORIZONS = (1, 5)
 SMALL = LearnerConfig(context=32, d_model=16, n_layers=1, n_heads=2, steps=5, seeds=1, batch=8)
@@ -35,7 +37,7 @@ class Peeks(RandomWalk):
 
     name: str = "peeks"
 
-    def forecast(self, past: Panel, origins, horizons) -> Gaussian:
+    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Gaussian:
         def scale(_: int, bars: Bars) -> np.ndarray:
             squares = np.nan_to_num(log_returns(bars) ** 2)
             centred = np.convolve(squares, np.ones(5) / 5, mode="same")
@@ -51,7 +53,7 @@ class Oracle(RandomWalk):
 
     name: str = "oracle"
 
-    def forecast(self, past: Panel, origins, horizons) -> Gaussian:
+    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Gaussian:
         honest = RandomWalk().forecast(past, origins, horizons)
 
         def sign(_: int, bars: Bars) -> np.ndarray:
@@ -68,7 +70,7 @@ class Levels(RandomWalk):
 
     name: str = "levels"
 
-    def forecast(self, past: Panel, origins, horizons) -> Gaussian:
+    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Gaussian:
         honest = RandomWalk().forecast(past, origins, horizons)
         price = at_origins(past, origins, lambda _, bars: bars.close[:, None])
         return Gaussian(honest.loc, honest.scale * price / 100)
@@ -79,7 +81,7 @@ def one_fold(panel: Panel, start: int = 520) -> Fold:
     return walk_forward(panel, schedule)[0]
 
 
-def predictions(panel: Panel, fold: Fold, forecaster) -> bytes:
+def predictions(panel: Panel, fold: Fold, forecaster: Forecaster) -> bytes:
     """The table that a run would keep, without what truth added."""
     table = run_cell(panel, HORIZONS, "law", Cell(fold, forecaster)).predictions
     hidden = pa.nulls(len(table), pa.float64())
@@ -87,7 +89,7 @@ def predictions(panel: Panel, fold: Fold, forecaster) -> bytes:
     return frames.to_parquet_bytes(table.set_column(at, table.schema.field("y"), hidden), {})
 
 
-def assert_the_future_moves_nothing(forecaster) -> None:
+def assert_the_future_moves_nothing(forecaster: Forecaster) -> None:
     """Rewrite every bar after a moment inside the test: forecasts up to it keep their bytes."""
     panel = garch_panel(700, 2)
     fold = one_fold(panel)
@@ -102,14 +104,14 @@ def assert_the_future_moves_nothing(forecaster) -> None:
         assert not table.equals(other)  # the rewriting did reach later forecasts
 
 
-def assert_prices_times_four_change_nothing(forecaster) -> None:
+def assert_prices_times_four_change_nothing(forecaster: Forecaster) -> None:
     panel = garch_panel(700, 2)
     fold = one_fold(panel)
     assert predictions(panel, fold, forecaster) == predictions(times_four(panel), fold, forecaster)
 
 
 @every
-def test_the_future_moves_no_forecast(forecaster):
+def test_the_future_moves_no_forecast(forecaster: Forecaster):
     assert_the_future_moves_nothing(forecaster)
 
 
@@ -124,7 +126,7 @@ def test_an_oracle_is_caught():
 
 
 @every
-def test_prices_times_four_change_no_forecast(forecaster):
+def test_prices_times_four_change_no_forecast(forecaster: Forecaster):
     assert_prices_times_four_change_nothing(forecaster)
 
 
@@ -134,13 +136,15 @@ def test_a_scale_in_price_units_is_caught():
 
 
 @every
-def test_the_same_seed_gives_the_same_bytes(forecaster):
+def test_the_same_seed_gives_the_same_bytes(forecaster: Forecaster):
     panel = garch_panel(700, 2)
     fold = one_fold(panel)
     assert predictions(panel, fold, forecaster) == predictions(panel, fold, forecaster)
 
 
-def better_than_the_walk(panel: Panel, forecasters, level: float = 0.01) -> list[str]:
+def better_than_the_walk(
+    panel: Panel, forecasters: Sequence[Forecaster], level: float = 0.01
+) -> list[str]:
     """Models whose CRPS at h = 1 beats the random walk's, two-sided p below `level`."""
     found = []
     folds = walk_forward(panel, Schedule(test_from=panel.clock[600], refit_every=500))

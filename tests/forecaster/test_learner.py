@@ -1,13 +1,17 @@
 """The learner: starts as its tokeniser's shape, learns what can be learnt, keeps itself."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from panels import garch_panel, walk_panel
 
+from backbones.train import StepReport
+from forecaster.bars import Panel
 from forecaster.config import LearnerConfig
 from forecaster.errors import CheckpointError, DataError, DivergedError, UsageError
-from forecaster.learner import BackboneForecaster, Keep, load_learner
+from forecaster.learner import BackboneForecaster, FittedLearner, Keep, load_learner
 from forecaster.learner.windows import TrainingWindows, origin_windows, tokenise
 from forecaster.protocol import Origins
 from forecaster.tokens import fit_tokenizer
@@ -18,7 +22,7 @@ TINY = LearnerConfig(
 HORIZONS = (1, 5)
 
 
-def origins_of(panel, bars=(300, 400)) -> Origins:
+def origins_of(panel: Panel, bars: tuple[int, ...] = (300, 400)) -> Origins:
     pairs = [(m, t) for m in range(len(panel)) for t in bars]
     member, bar = np.array(pairs).T
     return Origins(member, bar)
@@ -30,11 +34,11 @@ def panel():
 
 
 @pytest.fixture(scope="module")
-def tiny(panel):
+def tiny(panel: Panel):
     return BackboneForecaster("llama", TINY, seed=3).fit(panel, HORIZONS)
 
 
-def test_an_untaught_network_is_the_tokenisers_shape(panel):
+def test_an_untaught_network_is_the_tokenisers_shape(panel: Panel):
     forecaster = BackboneForecaster("llama", TINY)
     tokenizer = fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12)
     network = forecaster.network(tokenizer, 0).eval()
@@ -43,7 +47,7 @@ def test_an_untaught_network_is_the_tokenisers_shape(panel):
     np.testing.assert_allclose(p, tokenizer.bin_masses(), rtol=1e-5)
 
 
-def test_a_density_of_the_learner_integrates_to_one(panel, tiny):
+def test_a_density_of_the_learner_integrates_to_one(panel: Panel, tiny: FittedLearner):
     forecast = tiny.forecast(panel, origins_of(panel), HORIZONS)
     grid = np.linspace(-1.5, 1.5, 600_001)
     for h in range(2):
@@ -55,12 +59,12 @@ def test_a_density_of_the_learner_integrates_to_one(panel, tiny):
         assert total == pytest.approx(1, abs=1e-3)
 
 
-def test_training_moves_the_forecast(panel, tiny):
+def test_training_moves_the_forecast(panel: Panel, tiny: FittedLearner):
     forecast = tiny.forecast(panel, origins_of(panel), HORIZONS)
     assert not np.allclose(forecast.probabilities, tiny.tokenizer.bin_masses(), rtol=1e-4)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(panel, tiny):
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(panel: Panel, tiny: FittedLearner):
     def ask(seed: int) -> bytes:
         fitted = BackboneForecaster("llama", TINY, seed=seed).fit(panel, HORIZONS)
         return fitted.forecast(panel, origins_of(panel), HORIZONS).probabilities.tobytes()
@@ -69,20 +73,20 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(panel, tiny):
     assert ask(3) != ask(4)
 
 
-def test_an_origin_is_answered_alone_as_in_company(panel, tiny):
+def test_an_origin_is_answered_alone_as_in_company(panel: Panel, tiny: FittedLearner):
     every = tiny.forecast(panel, origins_of(panel, tuple(range(200, 400))), HORIZONS)
     alone = tiny.forecast(panel, Origins(np.array([1]), np.array([250])), HORIZONS)
     np.testing.assert_array_equal(alone.probabilities[0], every.probabilities[250])
 
 
-def test_dropout_is_off_when_asked(panel, tiny):
+def test_dropout_is_off_when_asked(panel: Panel, tiny: FittedLearner):
     first = tiny.forecast(panel, origins_of(panel), HORIZONS).probabilities
     torch.manual_seed(123)
     assert (tiny.forecast(panel, origins_of(panel), HORIZONS).probabilities == first).all()
     assert not any(network.training for network in tiny.networks)
 
 
-def test_batches_are_a_function_of_seed_and_step(panel):
+def test_batches_are_a_function_of_seed_and_step(panel: Panel):
     tokenizer = fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12)
     windows = TrainingWindows(tokenise(panel, tokenizer), 32, 4, seed=1)
     again = TrainingWindows(tokenise(panel, tokenizer), 32, 4, seed=1)
@@ -91,7 +95,7 @@ def test_batches_are_a_function_of_seed_and_step(panel):
     assert not torch.equal(windows.draw(0).tokens, windows.draw(1).tokens)
 
 
-def test_windows_are_of_symbols_in_proportion_and_after_the_warm_up(panel):
+def test_windows_are_of_symbols_in_proportion_and_after_the_warm_up(panel: Panel):
     tokenizer = fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12)
     windows = TrainingWindows(tokenise(panel, tokenizer), 32, 256, seed=1)
     targets = windows.draw(0).targets
@@ -99,7 +103,7 @@ def test_windows_are_of_symbols_in_proportion_and_after_the_warm_up(panel):
     assert (targets[:, 0] >= 0).all()  # a window's first bar is never one of the last
 
 
-def test_windows_end_at_their_origin(panel):
+def test_windows_end_at_their_origin(panel: Panel):
     tokenizer = fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12)
     members = tokenise(panel, tokenizer)
     asked = Origins(np.array([0, 1, 1]), np.array([40, 99, 100]))
@@ -110,7 +114,7 @@ def test_windows_end_at_their_origin(panel):
         next(origin_windows(members, Origins(np.array([0]), np.array([30])), 32, 8))
 
 
-def test_it_is_the_same_when_loaded_again(panel, tiny, tmp_path):
+def test_it_is_the_same_when_loaded_again(panel: Panel, tiny: FittedLearner, tmp_path: Path):
     forecaster = BackboneForecaster("llama", TINY, seed=3)
     fitted = forecaster.fit(panel, HORIZONS, Keep(path=tmp_path))
     loaded = load_learner(forecaster, tmp_path, fitted.tokenizer)
@@ -120,11 +124,13 @@ def test_it_is_the_same_when_loaded_again(panel, tiny, tmp_path):
     assert (tiny.forecast(panel, asked, HORIZONS).probabilities == kept).all()
 
 
-def test_a_cut_off_training_goes_on_to_the_same_bytes(panel, tiny, tmp_path):
+def test_a_cut_off_training_goes_on_to_the_same_bytes(
+    panel: Panel, tiny: FittedLearner, tmp_path: Path
+):
     class CutOffError(Exception):
         pass
 
-    def cut(seed: int, report) -> None:
+    def cut(seed: int, report: StepReport) -> None:
         if (seed, report.step) == (1, 2):
             raise CutOffError
 
@@ -137,7 +143,7 @@ def test_a_cut_off_training_goes_on_to_the_same_bytes(panel, tiny, tmp_path):
     assert (fitted.forecast(panel, asked, HORIZONS).probabilities == whole).all()
 
 
-def test_errors_of_backbones_are_ours(panel, tmp_path):
+def test_errors_of_backbones_are_ours(panel: Panel, tmp_path: Path):
     with pytest.raises(UsageError, match="preset 'lama' does not exist: did you mean 'llama'"):
         BackboneForecaster("lama", TINY)
     with pytest.raises(CheckpointError, match="seed-0"):
@@ -151,7 +157,7 @@ def test_errors_of_backbones_are_ours(panel, tmp_path):
         BackboneForecaster("llama", wild).fit(panel, HORIZONS)
 
 
-def test_refusals_name_their_numbers(panel, tiny):
+def test_refusals_name_their_numbers(panel: Panel, tiny: FittedLearner):
     with pytest.raises(UsageError, match=r"horizons \(1, 20\) asked, \(1, 5\) learnt"):
         tiny.forecast(panel, origins_of(panel), (1, 20))
     long = TINY.model_copy(update={"context": 256})

@@ -208,6 +208,19 @@ def test_summary_by_hand() -> None:
     assert row["coverage_80"] == 0.5
 
 
+def test_a_mean_over_symbols_hides_none_of_them() -> None:
+    """Symbols have their own rows, and their means average to the whole."""
+    y, _ = truth(PANEL, ORIGINS, (1, 3))
+    d = Gaussian(np.zeros((4, 2)), np.ones((4, 2)))
+    table = score(question(PANEL, ORIGINS, (1, 3)), d, y, "zero", 0)
+    whole, parts = summarise(table), summarise(table, by=("model", "unique_id", "h"))
+    assert parts["unique_id"].tolist() == ["IBM", "IBM", "MSFT", "MSFT"]
+    assert parts["n"].tolist() == [1, 1, 1, 1]
+    assert whole["n"].tolist() == [2, 2]
+    assert np.allclose(parts.groupby("h")["crps"].mean(), whole["crps"])
+    assert parts["crps"].nunique() == 4
+
+
 def test_models_must_be_scored_on_the_same_rows() -> None:
     """Mistake 17. Planted: a model that drops its worst day."""
     y = T.sample(np.random.default_rng(2), 1)[0]

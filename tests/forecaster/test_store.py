@@ -97,7 +97,7 @@ def test_layout_manifest_and_metadata(store: Store) -> None:
         *(f"{n} double" for n in ("open", "high", "low", "close", "volume", "adjustment")),
     ]
     about = json.loads(schema.metadata[b"forecaster"])
-    assert about["symbol"], about["schema_version"] == ("^GSPC", 1)
+    assert (about["symbol"], about["schema_version"]) == ("^GSPC", 1)
     assert set(about) == {
         *("source", "package", "version", "sha256", "fetched_at", "notes", "schema_version"),
         *("symbol", "interval", "rows", "first", "last", "content"),
@@ -105,14 +105,14 @@ def test_layout_manifest_and_metadata(store: Store) -> None:
 
 
 def test_other_tools_read_it_with_its_symbol(store: Store) -> None:
-    nothing_but_closes = {name: np.full(3, np.nan) for name in ("open", "high", "low", "volume")}
+    nothing_but_closes: dict[str, Any] = {
+        name: np.full(3, np.nan) for name in ("open", "high", "low", "volume")
+    }
     store.put(daily(3, "^GSPC", **nothing_but_closes), ORIGIN)
     store.put(daily(4, "0700"), ORIGIN)
     pattern = str(store.root / "bars" / "**" / "*.parquet")
-    query = (
-        f"select symbol, count(*), count(open) from read_parquet('{pattern}') group by 1 order by 1"
-    )
-    assert duckdb.sql(query).fetchall() == [("0700", 4, 4), ("^GSPC", 3, 0)]
+    query = f"select symbol, count(*), count(open) from read_parquet('{pattern}') group by 1"
+    assert sorted(duckdb.query(query).fetchall()) == [("0700", 4, 4), ("^GSPC", 3, 0)]
     frame = polars.read_parquet(one_file(store, "^GSPC"), hive_partitioning=False)
     assert frame["close"].to_list() == [100.5, 101.5, 102.5]
 
@@ -230,7 +230,7 @@ def test_put_refuses_to_mix_histories(store: Store, old: Bars, new: Bars, text: 
 
 
 def test_a_merge_that_believes_the_new_would_be_caught() -> None:
-    """Planted mistake: taking the newest bars as they come joins prices before and after a split."""
+    """Planted mistake: taking new bars as they come joins prices of before and after a split."""
     late = SPLIT.select(slice(5, 10))
     mixed = np.concatenate((WHOLE.head(5).close, late.close))
     assert np.abs(np.diff(np.log(mixed))).max() > 0.5
@@ -339,8 +339,8 @@ def test_manifest_damage(store: Store) -> None:
         except StorageError as error:
             assert str(path) in str(error)  # noqa: PT017
         else:
-            silent += 1  # white space between tokens has other legal characters
-    assert silent <= good.count(b"\n") + good.count(b" ")
+            silent += 1
+    assert silent == 0
     for data, cause in (
         (b"", "Expecting value"),
         (b"[]", "it is not an object"),
@@ -428,28 +428,27 @@ def test_a_crash_between_segment_and_manifest_leaves_the_old_state(
 @pytest.mark.parametrize("first", [True, False])
 def test_a_fault_at_any_call_leaves_old_or_new(tmp_path: Path, first: bool) -> None:
     faults = 0
-    for nth in range(1, 200):
+    for nth in range(1, 70):
         store = Store(tmp_path / str(nth))
         if not first:
             store.put(daily(3), ORIGIN)
         with pytest.MonkeyPatch.context() as patch:
-            failed = fails_at(patch, nth, lambda: store.put(daily(8), ORIGIN))
+            failed = fails_at(patch, nth, store)
         rows = [e.rows for e in store.entries()]
         assert rows in ([[], [8]] if first else [[3], [8]])
         if rows:
             assert same_bytes(store.load("AAPL"), daily(rows[0]))
-        if not failed:
+        if failed:
+            faults += 1
+        elif nth > 60:  # more calls than a commit makes
             assert rows == [8]
             break
-        faults += 1
         assert store.put(daily(8), ORIGIN).status in {"added", "appended", "same"}
-    else:
-        pytest.fail("a commit made more than 200 calls")
-    assert faults > 12
+    assert faults > (20 if first else 12)
 
 
-def fails_at(patch: pytest.MonkeyPatch, nth: int, call: Callable[[], object]) -> bool:
-    """Whether `call` raised StorageError when the nth call of a file function found a full disk."""
+def fails_at(patch: pytest.MonkeyPatch, nth: int, store: Store) -> bool:
+    """Whether a put raised StorageError when the nth call of a file function found a full disk."""
     made = 0
 
     def wrap(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -462,10 +461,10 @@ def fails_at(patch: pytest.MonkeyPatch, nth: int, call: Callable[[], object]) ->
 
         return wrapped
 
-    for name in ("open", "write", "fsync", "replace", "mkdir", "ftruncate", "pwrite"):
+    for name in ("open", "write", "fsync", "replace", "mkdir", "pwrite"):
         patch.setattr(os, name, wrap(getattr(os, name)))
     try:
-        call()
+        store.put(daily(8), ORIGIN)
     except StorageError as error:
         return "No space left on device" in str(error)
     return False

@@ -1,19 +1,21 @@
-"""Several writers, and writers that are killed: nothing acknowledged is lost, nothing torn is read."""
+"""Several writers, and killed ones: nothing acknowledged is lost, nothing torn is read."""
 
-import multiprocessing
+import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import store_writers
 from market import ORIGIN, daily
+from store_writers import TORN
 
 from forecaster.errors import LockedError, StorageError
 from forecaster.store import Store
@@ -21,57 +23,69 @@ from forecaster.store import store as store_module
 from forecaster.store.lock import locked
 
 KILLS = 60
-TORN = bytes(4 << 20)
+
+
+class Writers:
+    """The test's end of `store_writers`."""
+
+    def __init__(self) -> None:
+        self.server = subprocess.Popen(
+            [sys.executable, store_writers.__file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.acknowledged = -1
+
+    def send(self, *command: object) -> None:
+        assert self.server.stdin
+        self.server.stdin.write(json.dumps(command) + "\n")
+        self.server.stdin.flush()
+
+    def answer(self, wanted: str) -> int:
+        """The number in the next answer of a kind; acknowledgements before it are noted."""
+        assert self.server.stdout
+        for line in self.server.stdout:
+            kind, number = line.split()
+            if kind == "ack":
+                self.acknowledged = int(number)
+            if kind == wanted:
+                return int(number)
+        raise AssertionError(f"the server ended before {wanted}")
+
+    def start(self, work: str, root: Path, number: int) -> int:
+        self.send(work, str(root), number)
+        return self.answer("forked")
+
+    def end(self, process: int) -> int:
+        self.send("wait", process)
+        return self.answer("ended")
+
+    def kill_during(self, work: str, root: Path, start: int) -> int:
+        """SIGKILL `work` at a random time after its first commit; the last acknowledged one."""
+        process = self.start(work, root, start)
+        self.answer("ack")
+        time.sleep(random.Random(start).uniform(0, 0.03))
+        os.kill(process, signal.SIGKILL)
+        assert self.end(process) == -signal.SIGKILL
+        return self.acknowledged
 
 
 @pytest.fixture(scope="module")
-def forks() -> ForkServerContext:
-    """Processes from a server that has imported the store once, for imports take a second."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["forecaster.store", "market"])
-    return context
+def writers() -> Iterator[Writers]:
+    made = Writers()
+    yield made
+    assert made.server.stdin
+    assert made.server.stdout
+    made.server.stdin.close()
+    made.server.stdout.close()
+    assert made.server.wait(10) == 0
 
 
-def grow(root: Path, start: int, acknowledge: Connection) -> None:
-    """Append a bar a commit until killed; say which commit has returned."""
-    store = Store(root)
-    for n in range(start, start + 100_000):
-        store.put(daily(n), ORIGIN)
-        acknowledge.send(n)
-
-
-def grow_in_place(root: Path, start: int, acknowledge: Connection) -> None:
-    """Planted mistake: the same, writing over the file itself."""
-    for n in range(start, start + 100_000):
-        (root / "naive").write_bytes(n.to_bytes(8) + TORN)
-        acknowledge.send(n)
-
-
-def kill_during(
-    forks: ForkServerContext, work: Callable[[Path, int, Connection], None], root: Path, start: int
-) -> int:
-    """Run `work` and SIGKILL it at a random time after its first commit; the last acknowledged."""
-    receive, send = forks.Pipe(duplex=False)
-    process = forks.Process(target=work, args=(root, start, send))
-    process.start()
-    send.close()
-    last = receive.recv()
-    time.sleep(random.Random(start).uniform(0, 0.03))
-    assert process.pid
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
-    while True:
-        try:
-            last = receive.recv()
-        except EOFError:
-            receive.close()
-            return last
-
-
-def test_killed_writers_lose_nothing_acknowledged(forks: ForkServerContext, tmp_path: Path) -> None:
+def test_killed_writers_lose_nothing_acknowledged(writers: Writers, tmp_path: Path) -> None:
     store, rows = Store(tmp_path), 3
     for _ in range(KILLS):
-        acknowledged = kill_during(forks, grow, tmp_path, rows)
+        acknowledged = writers.kill_during("grow", tmp_path, rows)
         rows = len(store.load("AAPL"))
         assert rows in {acknowledged, acknowledged + 1}
         assert store.load("AAPL").close.tobytes() == daily(rows).close.tobytes()
@@ -80,41 +94,31 @@ def test_killed_writers_lose_nothing_acknowledged(forks: ForkServerContext, tmp_
     assert len(names) == 4, names  # lock, manifest and two generations: the litter is swept
 
 
-def test_the_kill_harness_sees_a_writer_in_place(forks: ForkServerContext, tmp_path: Path) -> None:
+def test_the_kill_harness_sees_a_writer_in_place(writers: Writers, tmp_path: Path) -> None:
     """Negative control: of the same kills, some leave the naive file torn."""
     torn = 0
     for start in range(15):
-        acknowledged = kill_during(forks, grow_in_place, tmp_path, start)
+        acknowledged = writers.kill_during("grow_in_place", tmp_path, start)
         data = (tmp_path / "naive").read_bytes()
         whole = len(data) == 8 + len(TORN)
         torn += not whole or int.from_bytes(data[:8]) not in {acknowledged, acknowledged + 1}
     assert torn > 0
 
 
-def put_many(root: Path, who: str, count: int) -> None:
-    store = Store(root, lock_timeout_s=60)
-    for n in range(count):
-        store.put(daily(3, f"{who}{n}"), ORIGIN)
-        store.put(daily(3 + n, "BOTH"), ORIGIN)
-
-
-def test_writers_at_the_same_time_lose_nothing(forks: ForkServerContext, tmp_path: Path) -> None:
-    count = 15
-    processes = [forks.Process(target=put_many, args=(tmp_path, who, count)) for who in "ABC"]
-    for process in processes:
-        process.start()
-    store, seen = Store(tmp_path), 0
-    while any(process.is_alive() for process in processes):
+def test_writers_at_the_same_time_lose_nothing(writers: Writers, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    processes = [writers.start("put_many", tmp_path, number) for number in range(3)]
+    seen = 0
+    while len(store.entries()) < 3 * 15 + 1:
         for entry in store.entries():  # a reader never sees a torn or mixed state
             assert len(store.load(entry.symbol)) >= entry.rows
             seen += 1
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0
+    assert [writers.end(process) for process in processes] == [0, 0, 0]
     assert seen > 10
-    wanted = {f"{who}{n}" for who in "ABC" for n in range(count)} | {"BOTH"}
+    wanted = {f"W{number}-{n}" for number in range(3) for n in range(15)} | {"BOTH"}
     assert {entry.symbol for entry in store.entries()} == wanted
-    assert len(store.load("BOTH")) == 3 + count - 1
+    assert len(store.load("BOTH")) == 3 + 15 - 1
 
 
 def test_without_the_lock_a_writer_would_be_lost(
@@ -173,9 +177,8 @@ def test_a_lock_file_that_was_removed_binds_nobody(tmp_path: Path) -> None:
     path = tmp_path / "LOCK"
     with locked(path, 0):
         path.unlink()
-        with locked(path, 0):  # a new file, a new lock
-            with pytest.raises(LockedError), locked(path, 0):
-                pass
+        with locked(path, 0), pytest.raises(LockedError), locked(path, 0):
+            pass  # the second is of a new file; it is the one that keeps the third out
 
 
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,20 +191,12 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "this file system has no locks (Operation not supported)" in str(caught.value)
 
 
-def hold(path: Path, ready: Connection) -> None:
-    with locked(path, 0):
-        ready.send(True)
-        time.sleep(60)
-
-
-def test_the_lock_of_a_killed_holder_is_free(forks: ForkServerContext, tmp_path: Path) -> None:
-    receive, send = forks.Pipe(duplex=False)
-    process = forks.Process(target=hold, args=(tmp_path / "LOCK", send))
-    process.start()
-    assert receive.recv()
-    with pytest.raises(LockedError, match=f"process {process.pid}"), locked(tmp_path / "LOCK", 0):
+def test_the_lock_of_a_killed_holder_is_free(writers: Writers, tmp_path: Path) -> None:
+    process = writers.start("hold", tmp_path, 0)
+    writers.answer("ack")
+    with pytest.raises(LockedError, match=f"process {process}"), locked(tmp_path / "LOCK", 0):
         pass
-    process.kill()
-    process.join()
+    os.kill(process, signal.SIGKILL)
+    writers.end(process)
     with locked(tmp_path / "LOCK", 1):
         pass

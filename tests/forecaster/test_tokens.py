@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 from panels import garch_panel, rewritten_after, walk_panel
 
+from forecaster.bars import Panel
 from forecaster.errors import DataError
 from forecaster.features import features
-from forecaster.tokens import WIDEST, BarTokenizer, fit_tokenizer
+from forecaster.tokens import WIDEST, BarTokenizer, Kind, fit_tokenizer
 
-KINDS = ["scaled", "uniform"]
+KINDS: list[Kind] = ["scaled", "uniform"]
 
 
-def fitted(panel, kind="scaled") -> BarTokenizer:
+def fitted(panel: Panel, kind: Kind = "scaled") -> BarTokenizer:
     return fit_tokenizer(panel, (1, 5), kind, field_bins=16, return_bins=32)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_is_the_same_after_json(kind: str):
+def test_it_is_the_same_after_json(kind: Kind):
     tokenizer = fitted(walk_panel(), kind)
     assert BarTokenizer.model_validate_json(tokenizer.model_dump_json()) == tokenizer
 
