@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
@@ -29,20 +29,6 @@ as_json = click.option("--json", "json_", is_flag=True, help="One JSON object on
 data_folder = click.option(
     "--data", type=FOLDER, default=Path("data/text"), show_default=True, help="Downloaded corpora."
 )
-
-
-class TrainOptions(TypedDict):
-    """What `train` is given; see `language.TrainRequest`."""
-
-    corpus: str | None
-    preset: str | None
-    recipe: str | None
-    seed: int | None
-    steps: int | None
-    changes: tuple[str, ...]
-    out: Path | None
-    resume: Path | None
-    data: Path
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -151,7 +137,7 @@ def list_presets(json_: bool) -> None:
 @data_folder
 @as_json
 @reported
-def train(dry_run: bool, json_: bool, **options: Unpack[TrainOptions]) -> None:
+def train(dry_run: bool, json_: bool, **options: Any) -> None:
     """Train a language model on a text."""
     from .language import TrainRequest, prepare, train_run
 

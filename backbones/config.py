@@ -92,3 +92,14 @@ class BackboneConfig(Record):
                 f"not to positions={self.positions!r}: None is wanted"
             )
         return self
+
+    @model_validator(mode="after")
+    def _refuse_what_would_be_ignored(self) -> Self:
+        for name in ("rope_base", "rope_layout"):
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if self.positions != "rope" and value != default:
+                raise ValueError(
+                    f"{name}={value!r} belongs to positions='rope', "
+                    f"not to positions={self.positions!r}: {default!r} is wanted"
+                )
+        return self

@@ -11,9 +11,8 @@ from .embedding import Head
 from .recipe import GroupRule, TrainRecipe
 
 Role = Literal["matrix", "table", "vector"]
-ORDINARY = GroupRule(
-    prefix="*"
-)  # no parameter's name has a star: the rule of all that no rule fits
+# The rule of all that no rule of the recipe fits; no parameter's name has a star.
+ORDINARY = GroupRule(prefix="*")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,10 +78,7 @@ def empty_group(role: Role, rule: GroupRule, recipe: TrainRecipe) -> Group:
 
 
 def build_adamw(model: nn.Module, recipe: TrainRecipe) -> AdamW:
-    """AdamW (Loshchilov and Hutter 2019) over the groups.
-
-    Fused is one pass over a tensor a step.
-    """
+    """AdamW (Loshchilov and Hutter 2019) over the groups, fused: one pass over each tensor."""
     groups = [
         {
             "params": list(group.parameters.values()),

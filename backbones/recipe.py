@@ -30,9 +30,7 @@ class TrainRecipe(Record):
     steps: PositiveInt
     lr: PositiveFloat = 1e-3
     min_lr: NonNegativeFloat = 0.0
-    warmup: NonNegativeInt = (
-        0  # steps of linear warm-up: step k of them runs at lr (k + 1) / warmup
-    )
+    warmup: NonNegativeInt = 0  # steps; step k of them runs at lr (k + 1) / warmup
     betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.1  # of matrices; tables, gains and biases have none

@@ -106,9 +106,11 @@ def execute(
     plan: Plan, run: RunFolder, jobs: int, on_cell: Callable[[Cell], None] | None = None
 ) -> None:
     """Every missing cell, kept as it is finished; then one deterministic merge."""
-    missing = [cell for cell in plan.cells if not _kept(run, cell)]
-    for cell in plan.cells:
-        if on_cell and cell not in missing:
+    cells = plan.cells
+    kept = {cell.name for cell in cells if _kept(run, cell)}
+    missing = [cell for cell in cells if cell.name not in kept]
+    for cell in cells:
+        if on_cell and cell.name in kept:
             on_cell(cell)
     work = partial(run_cell, plan.panel, plan.config.horizons, plan.run_id)
     for cell, result in run_all(missing, work, jobs):

@@ -61,10 +61,10 @@ def print_summary(summary: dict[str, Any], run: str) -> None:
     for h in summary["horizons"]:
         console.print(score_table(summary, h))
     for note in summary["notes"]:
-        console.print(f"note: {printable(note)}")
+        print_line(f"note: {note}")
     for verdict in summary["verdicts"]:
-        console.print(verdict)
-    console.print(f"run: {printable(run)}")
+        print_line(verdict)
+    print_line(f"run: {run}")
 
 
 def print_plan(plan: Plan) -> None:
@@ -176,5 +176,7 @@ def say(lines: Sequence[str]) -> None:
         console.print(printable(line))
 
 
-def _p_value(p: float) -> str:
+def _p_value(p: float | None) -> str:
+    if p is None:
+        return "too few"
     return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"

@@ -19,6 +19,7 @@ SCALE_FLOOR = 1e-6
 GEOMETRY = ("close_return", "gap", "upper_wick", "lower_wick", "activity")
 Field = Literal["close_return", "gap", "upper_wick", "lower_wick", "activity"]
 ACTIVITY_WINDOW = 66  # bars, about a quarter
+WARM_UP = 66  # bars of a symbol that nothing is fitted on: the longest window is not full before
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forecaster.bars import duration
 from forecaster.errors import ForecasterError, PartialError, UsageError
 from forecaster.sources import Source, source
-from forecaster.store import Status, Store
+from forecaster.store import LOCK_TIMEOUT_S, Status, Store
 from forecaster.symbols import Symbol
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class FetchRequest:
     path: Path | None = None  # of the file, for csv and parquet
     store: Path = Path("data")
     dry_run: bool = False  # look and check, write nothing
+    lock_timeout_s: float = LOCK_TIMEOUT_S  # patience with another writer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ def fetch(request: FetchRequest) -> FetchReport:
     duration(request.interval)
     origin = source(request.source, request.path)
     symbols = _symbols(request, origin)
-    store = Store(request.store)
+    store = Store(request.store, request.lock_timeout_s)
     if not request.dry_run:
         store.prepare()
     records: list[FetchRecord] = []

@@ -142,17 +142,13 @@ def best_naive(scores: pa.Table, names: Sequence[str], h: int) -> str:
 
 def verdict(found: Skill) -> str:
     """One plain sentence, with n."""
-    rival, span = f"{found.reference} at h={found.h}", f"{found.first} to {found.last}"
-    evidence = (
-        f"CRPS skill {_percent(found.crps_skill)}"
-        f" [{_percent(found.low)}, {_percent(found.high)}],"
-        f" p = {found.p:.3f}, n = {found.n_dates:,} dates, {span}"
-    ).replace("p = 0.000", "p < 0.001")
+    rival, gain = f"{found.reference} at h={found.h}", f"CRPS skill {_percent(found.crps_skill)}"
+    sample = f"n = {found.n_dates:,} dates, {found.first} to {found.last}"
     if math.isnan(found.p):
-        return (
-            f"too few dates to judge {found.model} against {rival}: CRPS skill"
-            f" {_percent(found.crps_skill)}, n = {found.n_dates:,} dates, {span}"
-        )
+        return f"too few dates to judge {found.model} against {rival}: {gain}, {sample}"
+    interval = f"[{_percent(found.low)}, {_percent(found.high)}]"
+    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
+    evidence = f"{gain} {interval}, {p}, {sample}"
     if found.p >= SIZE:
         return f"no edge shown for {found.model} over {rival}: {evidence}"
     return (

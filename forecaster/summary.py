@@ -1,5 +1,6 @@
 """What a backtest found, as one JSON record: every model beside the naive ones, in words too."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,12 +59,17 @@ def _row(found: dict[str, Any], skill: inference.Skill) -> dict[str, Any]:
         "log_score": float(found["log_score"]),
         "crps": float(found["crps"]),
         "skill": skill.crps_skill,
-        "skill_low": skill.low,
-        "skill_high": skill.high,
-        "p": skill.p,
+        "skill_low": _number(skill.low),
+        "skill_high": _number(skill.high),
+        "p": _number(skill.p),
         "log_score_gain": skill.log_score_gain,
-        "log_score_p": skill.log_score_p,
+        "log_score_p": _number(skill.log_score_p),
     } | coverage
+
+
+def _number(x: float) -> float | None:
+    """JSON has no NaN: too few dates for a test is null."""
+    return x if math.isfinite(x) else None
 
 
 def _rivals(table: pa.Table, names: Sequence[str], best_naive: str, h: int) -> list[str]:

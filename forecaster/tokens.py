@@ -25,12 +25,11 @@ from forecaster.bars import Bars, Floats, Panel
 from forecaster.distributions import Binned, StudentT, bin_masses
 from forecaster.econometrics.student_t import Shape, fit_shape
 from forecaster.errors import DataError
-from forecaster.features import Features, cumulative_return, features
+from forecaster.features import WARM_UP, Features, cumulative_return, features
 
 Kind = Literal["scaled", "uniform"]
 VERSION = 1
 WIDEST = 5.0  # standardised units: the outermost edges of `uniform`
-WARM_UP = 66  # bars of a symbol that nothing is fitted on: the longest trailing window of features
 CLIP = 5.0  # standard deviations of a continuous input
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeadLayout:
-    """How many queries, keys and values a rule needs. G divides H.
+    """How many queries, keys and values a rule needs.
 
-    K is M, or 1 where maps share keys.
+    G divides H; K is M, or 1 where maps share keys.
     """
 
     heads: int

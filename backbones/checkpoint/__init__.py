@@ -78,10 +78,7 @@ def save_checkpoint(folder: Path, state: TrainingState, config: Mapping[str, Any
 
 
 def restore_checkpoint(place: Path, state: TrainingState, config: Mapping[str, Any]) -> None:
-    """Put a checkpoint into `state` and torch's generator.
-
-    CheckpointError where anything differs.
-    """
+    """Put a checkpoint into `state` and torch's generator; CheckpointError for another run's."""
     refuse_other_config(place, config)
     about = read_state(place)
     threads = torch.get_num_threads()
@@ -109,10 +106,7 @@ def restore_checkpoint(place: Path, state: TrainingState, config: Mapping[str, A
 
 
 def load_weights(place: Path, model: nn.Module) -> None:
-    """Put the weights of a checkpoint into `model`.
-
-    CheckpointError where a name or shape differs.
-    """
+    """Put a checkpoint's weights into `model`; CheckpointError where a name or shape differs."""
     assign(place, model.state_dict(), load_tensors(place, "model"))
 
 

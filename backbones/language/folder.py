@@ -10,13 +10,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from pydantic import ValidationError
 
-from ..errors import BackbonesError, CheckpointError
+from ..config import Record
+from ..errors import CheckpointError
 from ..storage import replace_file, to_json
 from ..text.tokenizer import CharTokenizer
-from .plan import TextPlan
+from .plan import TextPlan, first_fault
+
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def write_plan(folder: Path, plan: TextPlan, tokenizer: CharTokenizer) -> None:
@@ -34,13 +39,22 @@ def write_plan(folder: Path, plan: TextPlan, tokenizer: CharTokenizer) -> None:
 
 
 def read_plan(folder: Path) -> TextPlan:
-    """The plan of a run; CheckpointError where the folder is none."""
-    return TextPlan.from_json(read_text(folder / "config.resolved.json"))
+    """The plan of a run; CheckpointError where the folder is none, or the plan is damaged."""
+    return parsed(folder / "config.resolved.json", TextPlan)
 
 
 def read_tokenizer(folder: Path) -> CharTokenizer:
     """The tokeniser of a run."""
-    return CharTokenizer.from_json(read_text(folder / "tokenizer.json"))
+    return parsed(folder / "tokenizer.json", CharTokenizer)
+
+
+def parsed(path: Path, record: type[AnyRecord]) -> AnyRecord:
+    """The record in a JSON file; CheckpointError where it is missing or damaged."""
+    text = read_text(path)
+    try:
+        return record.from_json(text)
+    except ValidationError as error:
+        raise CheckpointError(f"{path} is damaged: {first_fault(error)}") from error
 
 
 def read_text(path: Path) -> str:
@@ -66,8 +80,8 @@ def status(folder: Path) -> Generator[None]:
     except KeyboardInterrupt:
         write_status(folder, "interrupted", None)
         raise
-    except BackbonesError as error:
-        write_status(folder, "failed", str(error))
+    except Exception as error:
+        write_status(folder, "failed", str(error) or type(error).__name__)
         raise
     write_status(folder, "done", None)
 

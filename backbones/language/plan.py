@@ -46,10 +46,7 @@ def plan_run(corpus: Corpus, preset_name: str, recipe_name: str) -> TextPlan:
 
 
 def changed(plan: TextPlan, changes: Mapping[str, Any]) -> TextPlan:
-    """The plan with fields of dotted names changed.
-
-    UsageError for one that is unknown or invalid.
-    """
+    """The plan with fields of dotted names changed; UsageError for an unknown or invalid one."""
     fields = plan.model_dump()
     for name, value in changes.items():
         put(fields, name, value)

@@ -49,7 +49,11 @@ SMOKE = TextRecipe(
     init_std=0.05,
     train=TrainRecipe(steps=60, lr=1e-2, warmup=5, betas=(0.9, 0.99)),
 )
-"""A few seconds, to see that everything runs. Expected on tinyshakespeare: below 3.0 nats."""
+"""A few seconds, to see that everything runs.
+
+Expected of preset llama on tinyshakespeare: 2.8 to 3.2 nats a character over the validation part,
+where the frequencies of single characters give 3.3.
+"""
 
 RECIPES = {"cpu": CPU, "smoke": SMOKE}
 

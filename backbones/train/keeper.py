@@ -1,7 +1,4 @@
-"""What a run leaves in its folder while it trains: metrics, checkpoints.
-
-And how it finds them again.
-"""
+"""What a run leaves in its folder while it trains, and how it finds that again."""
 
 import json
 import math

@@ -4,7 +4,12 @@ The same protocol as the learner's: the backtest cannot tell them apart.
 """
 
 from forecaster.baselines.naive import Historical, RandomWalk, WindowVolatility
-from forecaster.baselines.volatility import EwmaGaussian, EwmaStudentT, GarchStudentT
+from forecaster.baselines.volatility import (
+    EwmaGaussian,
+    EwmaStudentT,
+    GarchStudentT,
+    RangeStudentT,
+)
 from forecaster.errors import UsageError, suggestion
 from forecaster.protocol import Forecaster
 
@@ -14,7 +19,12 @@ NAIVE: tuple[Forecaster, ...] = (
     Historical(1000),
     WindowVolatility(20),
 )
-VOLATILITY: tuple[Forecaster, ...] = (EwmaGaussian(), EwmaStudentT(), GarchStudentT())
+VOLATILITY: tuple[Forecaster, ...] = (
+    EwmaGaussian(),
+    EwmaStudentT(),
+    GarchStudentT(),
+    RangeStudentT(),
+)
 BASELINES: dict[str, Forecaster] = {each.name: each for each in (*NAIVE, *VOLATILITY)}
 NAIVE_NAMES = tuple(each.name for each in NAIVE)
 

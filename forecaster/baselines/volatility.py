@@ -10,10 +10,14 @@ from forecaster.baselines.per_symbol import at_origins, scale_by_root
 from forecaster.distributions import Gaussian, StudentT
 from forecaster.econometrics.garch import Garch, fit_garch
 from forecaster.econometrics.student_t import Shape, fit_shape
-from forecaster.features import causal_scale, cumulative_return, log_returns
+from forecaster.features import (
+    WARM_UP,
+    causal_scale,
+    cumulative_return,
+    log_returns,
+    range_variance,
+)
 from forecaster.protocol import Origins
-
-WARM_UP = 66  # bars of a symbol that no shape is fitted on: the scale has not settled
 
 
 def ewma_scale(bars: Bars) -> Floats:
@@ -85,6 +89,44 @@ class GarchStudentT:
             if model is None
         )
         return FittedVolatility(models, _shapes(history, models, horizons), notes)
+
+
+@dataclass(frozen=True)
+class RangeStudentT:
+    """The learner without its network: range-based scale under one Student-t for all symbols.
+
+    What a learner adds is its distance from this row; it has the same scale and the same shape.
+    """
+
+    name: str = "range_student_t"
+
+    def fit(self, history: Panel, horizons: Sequence[int]) -> "FittedRange":
+        """Shapes by maximum likelihood over all symbols' returns in units of the causal scale."""
+        known = [causal_scale(range_variance(bars)) for bars in history]
+        shapes = []
+        for h in horizons:
+            z = [cumulative_return(b, h) / s for b, s in zip(history, known, strict=True)]
+            pooled = np.concatenate([each[WARM_UP:] for each in z])
+            shapes.append(fit_shape(pooled / np.sqrt(h)))
+        return FittedRange(tuple(shapes))
+
+
+@dataclass(frozen=True)
+class FittedRange:
+    """One Student-t a horizon."""
+
+    shapes: tuple[Shape, ...]
+    notes: tuple[str, ...] = ()
+
+    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> StudentT:
+        """StudentT [N, H]."""
+        scale = at_origins(
+            past,
+            origins,
+            lambda _, bars: scale_by_root(causal_scale(range_variance(bars)), horizons),
+        )
+        loc, width, df = np.array([(s.loc, s.scale, s.df) for s in self.shapes]).T
+        return StudentT(loc * scale, width * scale, df * np.ones_like(scale))
 
 
 def horizon_scales(model: Garch | None, bars: Bars, horizons: Sequence[int]) -> Floats:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from forecaster.bars import Floats, Panel
 from forecaster.errors import DataError
-from forecaster.features import features
+from forecaster.features import WARM_UP, features
 from forecaster.protocol import Origins
-from forecaster.tokens import WARM_UP, BarTokenizer
+from forecaster.tokens import BarTokenizer
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,6 @@
 
 from forecaster.store.manifest import Entry
 from forecaster.store.merge import Status
-from forecaster.store.store import Commit, Store
+from forecaster.store.store import LOCK_TIMEOUT_S, Commit, Store
 
-__all__ = ["Commit", "Entry", "Status", "Store"]
+__all__ = ["LOCK_TIMEOUT_S", "Commit", "Entry", "Status", "Store"]

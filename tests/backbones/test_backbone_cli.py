@@ -4,9 +4,11 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from backbones import cli, language
@@ -21,6 +23,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "verse.txt").write_text(VERSE * 60)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def algorithms() -> Iterator[None]:
+    """The commands set torch to fixed algorithms; the other tests of a process did not ask."""
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 def invoke(*arguments: str) -> Result:
@@ -217,6 +226,23 @@ def test_a_run_that_diverges_exits_7() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_fault_of_ours_ends_as_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(language.run, "mean_nats", lambda *_: {}[0])
+        result = train("--out", "run")
+    refused(result, 1, "this is a bug, KeyError: 0 (--debug shows where)")
+    assert json.loads(Path("run/status.json").read_text())["state"] == "failed"
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_damaged_plan_is_refused() -> None:
+    train("--out", "run")
+    path = Path("run/config.resolved.json")
+    path.write_text(path.read_text().replace('"batch": 8', '"batch": 0'))
+    refused(invoke("eval", "run"), 6, f"{path} is damaged: batch=0: Input should be greater than 0")
+
+
+@pytest.mark.usefixtures("folder")
 def test_sample_refuses_what_the_model_never_saw() -> None:
     train("--out", "run")
     refused(
@@ -289,6 +315,13 @@ def test_help_does_not_wait_for_torch() -> None:
         python("from backbones.cli import main; main(['--help'])")
         took.append(time.perf_counter() - began)
     assert min(took) < 0.3
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_smoke_recipe_learns_more_than_frequencies() -> None:
+    what = ["--corpus", "tinyshakespeare", "--recipe", "smoke", "--out", "run"]
+    summary = json.loads(invoke("-q", "train", *what, "--json").stdout)
+    assert 2.8 < summary["validation_nats"] < 3.2
 
 
 @pytest.mark.slow

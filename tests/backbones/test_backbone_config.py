@@ -47,6 +47,11 @@ def test_a_config_that_lost_a_field_is_another_config() -> None:
             "max_positions=64 belongs to positions='learned', "
             "not to positions='rope': None is wanted",
         ),
+        (
+            {"positions": "sinusoidal", "rope_layout": "interleaved"},
+            "rope_layout='interleaved' belongs to positions='rope', "
+            "not to positions='sinusoidal': 'half' is wanted",
+        ),
         ({"dropout": 1.0}, "dropout\n  Input should be less than 1"),
         ({"d_ffn": 0}, "d_ffn\n  Input should be greater than 0"),
         ({"norm": "batch"}, "norm\n  Input should be 'rms' or 'layer'"),

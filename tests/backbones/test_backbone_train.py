@@ -307,6 +307,13 @@ def test_a_loss_that_is_not_finite_leaves_the_weights(bad: float) -> None:
     assert seen[-1] < seen[0]
 
 
+def test_planted_a_loop_that_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backbones.train.refuse_non_finite", lambda *_: None)
+    model = Point()
+    fit(model, lambda _: model.trunk.weight.sum() * math.nan, TrainRecipe(steps=1))
+    assert math.isnan(model.trunk.weight.item())
+
+
 def test_a_gradient_that_is_not_finite_leaves_the_weights() -> None:
     model = Point()
 

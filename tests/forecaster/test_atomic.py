@@ -1,6 +1,5 @@
 """The atomic writer: old or new at every fault, one error, nobody else writes."""
 
-import ast
 import errno
 import hashlib
 import os
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-import forecaster
 from forecaster.atomic import commit_bytes, commit_json, probe, read_regular
 from forecaster.errors import StorageError
 
@@ -159,71 +157,3 @@ def test_probe_makes_the_directory_or_says_why_not(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"cannot write in {tmp_path}/file/b: Not a directory; name another place or mend its rights"
     )
-
-
-# Temporary files of `tempfile` are no results and may be made anywhere.
-WRITERS = {
-    *("to_parquet", "to_csv", "to_json", "to_pickle", "to_feather", "to_excel", "write_table"),
-    *("write_text", "write_bytes", "save", "savez", "savetxt", "save_file", "dump", "tofile"),
-    *("write_html", "write_image"),
-}
-SINKS = {"BytesIO", "StringIO", "BufferOutputStream"}
-
-
-def writes(source: str) -> list[str]:
-    """Calls in `source` that make a file, unless they write to a buffer made in the same module."""
-    tree = ast.parse(source)
-    sinks = {
-        target.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
-        if getattr(node.value.func, "attr", getattr(node.value.func, "id", "")) in SINKS
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    found = []
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        to_sink = any(isinstance(arg, ast.Name) and arg.id in sinks for arg in node.args)
-        strings = [arg.value for arg in [*node.args, *(k.value for k in node.keywords)]
-                   if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]  # fmt: skip
-        opens = name == "open" and any(
-            set(s) <= set("rwaxbt+") and set(s) & set("wax+") for s in strings
-        )
-        in_memory = name in {"to_csv", "to_json", "to_parquet"} and not node.args
-        if opens or (name in WRITERS and not to_sink and not in_memory):
-            found.append(f"{node.lineno}: {ast.unparse(node)[:80]}")
-    return found
-
-
-def test_only_the_atomic_writer_makes_files() -> None:
-    root = Path(forecaster.__file__).parent
-    bad = {
-        str(path.relative_to(root)): found
-        for path in sorted(root.rglob("*.py"))
-        if path.name != "atomic.py" and (found := writes(path.read_text()))
-    }
-    assert bad == {}
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "frame.to_parquet(path)",
-        "frame.to_csv(path)",
-        "path.write_text('x')",
-        "path.write_bytes(b'x')",
-        "open(path, 'w')",
-        "path.open('wb')",
-        "open(path, mode='a')",
-        "np.save(path, x)",
-        "pq.write_table(table, path)",
-        "save_file(tensors, path)",
-        "json.dump(x, file)",
-    ],
-)
-def test_the_scan_sees_each_way_to_write(line: str) -> None:
-    assert writes(line) == [f"1: {line}"]
-    assert writes("sink = io.BytesIO()\npq.write_table(table, sink)\nopen(path, 'rb')") == []

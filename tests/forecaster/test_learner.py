@@ -9,6 +9,7 @@ from panels import garch_panel, walk_panel
 
 from backbones.train import StepReport
 from forecaster.bars import Panel
+from forecaster.baselines.volatility import RangeStudentT
 from forecaster.config import LearnerConfig
 from forecaster.errors import CheckpointError, DataError, DivergedError, UsageError
 from forecaster.learner import BackboneForecaster, FittedLearner, Keep, load_learner
@@ -57,6 +58,20 @@ def test_a_density_of_the_learner_integrates_to_one(panel: Panel, tiny: FittedLe
         wide = column.take(np.zeros(len(grid), dtype=int))
         total = np.trapezoid(np.exp(wide.logpdf(y)[:, h]), grid)
         assert total == pytest.approx(1, abs=1e-3)
+
+
+def test_without_its_network_it_is_the_range_baseline(panel: Panel):
+    """The row that says what the network adds: same scale, same shape, to rounding."""
+    untaught = BackboneForecaster("llama", TINY)
+    tokenizer, _ = untaught._prepared(panel, HORIZONS)  # pyright: ignore[reportPrivateUsage]
+    network = untaught.network(tokenizer, 0).eval()
+    forecast = FittedLearner(TINY, tokenizer, (network,)).forecast(
+        panel, origins_of(panel), HORIZONS
+    )
+    baseline = RangeStudentT().fit(panel, HORIZONS).forecast(panel, origins_of(panel), HORIZONS)
+    y = np.full(forecast.shape, 0.013)
+    np.testing.assert_allclose(forecast.logpdf(y), baseline.logpdf(y), atol=1e-5)
+    np.testing.assert_allclose(forecast.crps(y), baseline.crps(y), rtol=1e-5)
 
 
 def test_training_moves_the_forecast(panel: Panel, tiny: FittedLearner):

@@ -112,7 +112,7 @@ def test_other_tools_read_it_with_its_symbol(store: Store) -> None:
     store.put(daily(4, "0700"), ORIGIN)
     pattern = str(store.root / "bars" / "**" / "*.parquet")
     query = f"select symbol, count(*), count(open) from read_parquet('{pattern}') group by 1"
-    assert sorted(duckdb.query(query).fetchall()) == [("0700", 4, 4), ("^GSPC", 3, 0)]
+    assert sorted(duckdb.connect().execute(query).fetchall()) == [("0700", 4, 4), ("^GSPC", 3, 0)]
     frame = polars.read_parquet(one_file(store, "^GSPC"), hive_partitioning=False)
     assert frame["close"].to_list() == [100.5, 101.5, 102.5]
 
