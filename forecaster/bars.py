@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from forecaster.errors import DataError, UsageError, printable, suggestion
+from forecaster.errors import DataError, IllegalBarError, UsageError, suggestion
 from forecaster.symbols import Symbol
 
 Floats = NDArray[np.float64]
@@ -31,17 +31,6 @@ def duration(interval: str) -> np.timedelta64:
     if interval not in INTERVALS:
         raise UsageError(f"interval {interval!r} is unknown{suggestion(interval, INTERVALS)}")
     return INTERVALS[interval]
-
-
-class IllegalBarError(DataError):
-    """A bar that no market prints: its index, the column that shows it, the rule it breaks."""
-
-    def __init__(self, message: str, bar: int, column: str, rule: str) -> None:
-        super().__init__(message, bar, column, rule)  # all of it, so that processes can pass it on
-        self.bar, self.column, self.rule = bar, column, rule
-
-    def __str__(self) -> str:
-        return printable(self.args[0])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

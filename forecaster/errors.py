@@ -3,6 +3,7 @@
 ForecasterError            1   our own bug, when nothing below fits
     UsageError             2   an option, a configuration, a name
     DataError              3   bars that cannot be used
+        IllegalBarError    3   one of them, by its index
     ProviderError          4   a provider or the network
     StorageError           5   a disk, a store, a damaged file
     CheckpointError        6   a trained model that is missing, damaged, or of another kind
@@ -38,6 +39,17 @@ class DataError(ForecasterError):
     """Bars that break the rules of a legal bar, or are too few."""
 
     exit_code = 3
+
+
+class IllegalBarError(DataError):
+    """A bar that no market prints: its index, the column that shows it, the rule it breaks."""
+
+    def __init__(self, message: str, bar: int, column: str, rule: str) -> None:
+        super().__init__(message, bar, column, rule)  # all of it, so that processes can pass it on
+        self.bar, self.column, self.rule = bar, column, rule
+
+    def __str__(self) -> str:
+        return printable(self.args[0])
 
 
 class ProviderError(ForecasterError):

@@ -35,7 +35,7 @@ CPU = TextRecipe(
 """The budget of nanoGPT's CPU example: 4 x 128, context 64, batch 12, 2000 steps, 1.536 M tokens.
 
 Expected of preset llama on tinyshakespeare: 1.65 +- 0.03 nats a character over the validation
-part, in about two minutes on one core; a slow test holds it to 1.88. The learning rate and
+part, in two to five minutes on one core; a slow test holds one seed to it. The learning rate and
 init_std were chosen by the same validation part in earlier runs: the result is slightly
 optimistic.
 """

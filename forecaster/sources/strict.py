@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forecaster.bars import Bars, Floats, IllegalBarError, Times, duration
-from forecaster.errors import DataError, printable
+from forecaster.bars import Bars, Floats, Times, duration
+from forecaster.errors import DataError, IllegalBarError, printable
 from forecaster.symbols import Symbol
 
 TIME_NAMES = ("date", "datetime", "ts")

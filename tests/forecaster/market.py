@@ -46,7 +46,7 @@ def legal_bars(draw: st.DrawFn, most: int = 12) -> Bars:
     gaps = draw(st.lists(st.integers(1, 5), min_size=n, max_size=n))
     positive = st.floats(1e-6, 1e6)
     wick = st.floats(0, 0.5)
-    volume = st.one_of(st.just(np.nan), st.floats(0, 1e12))
+    volume = st.one_of(st.just(np.nan), st.just(0.0), st.floats(1e-3, 1e12))
     rows = draw(
         st.lists(
             st.tuples(positive, positive, wick, wick, volume, positive, st.booleans()),

@@ -6,6 +6,7 @@ stdout: `forked PID`, `ack N` when commit N of a writer has returned, `ended STA
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -59,6 +60,7 @@ WORK = {work.__name__: work for work in (grow, grow_in_place, put_many, hold)}
 
 def serve() -> None:
     """Obey until stdin ends."""
+    signal.alarm(600)  # nobody waits for ever
     decode(encode(daily(3), ORIGIN))  # the first use of pyarrow imports half a second more
     for line in sys.stdin:
         command, *rest = json.loads(line)
@@ -67,6 +69,7 @@ def serve() -> None:
             continue
         child = os.fork()
         if child == 0:
+            signal.alarm(120)
             status = 1
             try:
                 WORK[command](Path(rest[0]), rest[1])

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from market import COLUMNS, FIXED, MONDAY, columns, daily, legal_bars
 
-from forecaster.bars import Bars, IllegalBarError, Panel, duration
-from forecaster.errors import DataError, UsageError
+from forecaster.bars import Bars, Panel, duration
+from forecaster.errors import DataError, IllegalBarError, UsageError
 from forecaster.symbols import Symbol
 
 DAY = np.timedelta64(1, "D")

@@ -190,30 +190,31 @@ def found(**changes: float) -> Skill:
                  log_score_gain=0.02, log_score_p=0.001)  # fmt: skip
 
 
-TAIL = "n = 2,264 dates, 2007-01-03 to 2015-12-31"
+DATES = "n = 2,264 dates, 2007-01-03 to 2015-12-31"
+TAIL = f"log score +0.0200 nats, p = 0.001; {DATES}"
 SENTENCES = {
-    f"llama beats volatility_20 at h=1: CRPS skill +1.2% [+0.4%, +2.0%], p = 0.003, {TAIL}": {},
+    f"llama beats volatility_20 at h=1: CRPS skill +1.2% [+0.4%, +2.0%], p = 0.003; {TAIL}": {},
     f"no edge shown for llama over volatility_20 at h=1:"
-    f" CRPS skill +1.2% [-0.1%, +2.5%], p = 0.071, {TAIL}": {
+    f" CRPS skill +1.2% [-0.1%, +2.5%], p = 0.071; {TAIL}": {
         "p": 0.071,
         "low": -1e-3,
         "high": 0.025,
     },
     f"llama is worse than volatility_20 at h=1:"
-    f" CRPS skill -1.2% [-2.0%, -0.4%], p < 0.001, {TAIL}": {
+    f" CRPS skill -1.2% [-2.0%, -0.4%], p < 0.001; {TAIL}": {
         "p": 1e-5,
         "crps_skill": -0.012,
         "low": -0.02,
         "high": -0.004,
     },
     f"no edge shown for llama over volatility_20 at h=1:"
-    f" CRPS skill +0.0% [+0.0%, +0.0%], p = 1.000, {TAIL}": {
+    f" CRPS skill +0.0% [+0.0%, +0.0%], p = 1.000; {TAIL}": {
         "p": 1.0,
         "crps_skill": -1e-9,
         "low": -1e-9,
         "high": 0.0,
     },
-    f"too few dates to judge llama against volatility_20 at h=1: CRPS skill +1.2%, {TAIL}": {
+    f"too few dates to judge llama against volatility_20 at h=1: CRPS skill +1.2%, {DATES}": {
         "p": math.nan
     },
 }

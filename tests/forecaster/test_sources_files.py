@@ -250,4 +250,20 @@ def test_mutated_parquet_is_refused_or_legal(data: st.DataObject) -> None:
     assert is_refusal_or_legal(lambda: from_parquet(bytes(raw[:cut])), "F.parquet: ")
 
 
+@pytest.mark.slow
+def test_thirty_thousand_mutants_of_a_parquet_file() -> None:
+    rng, refused = np.random.default_rng(1), 0
+    for _ in range(30_000):
+        raw = bytearray(PARQUET)
+        for _ in range(rng.integers(1, 4)):
+            raw[rng.integers(0, len(raw))] = rng.integers(0, 256)
+        if rng.random() < 0.2:
+            raw = raw[: rng.integers(0, len(raw))]
+        try:
+            assert obeys_the_rules(from_parquet(bytes(raw)))
+        except DataError:
+            refused += 1
+    assert 20_000 < refused < 30_000
+
+
 PARQUET = as_parquet(30)
