@@ -147,13 +147,17 @@ def verdict(found: Skill) -> str:
     if math.isnan(found.p):
         return f"too few dates to judge {found.model} against {rival}: {gain}, {sample}"
     interval = f"[{_percent(found.low)}, {_percent(found.high)}]"
-    p = "p < 0.001" if found.p < 0.001 else f"p = {found.p:.3f}"
-    evidence = f"{gain} {interval}, {p}, {sample}"
+    score = f"log score {found.log_score_gain:+.4f} nats, {_p(found.log_score_p)}"
+    evidence = f"{gain} {interval}, {_p(found.p)}; {score}; {sample}"
     if found.p >= SIZE:
         return f"no edge shown for {found.model} over {rival}: {evidence}"
     return (
         f"{found.model} {'beats' if found.crps_skill > 0 else 'is worse than'} {rival}: {evidence}"
     )
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _percent(share: float) -> str:
