@@ -67,6 +67,8 @@ def plan(
     config: RunConfig, panel: Panel, forecasters: Sequence[Forecaster], data_digest: str
 ) -> Plan:
     """Folds and cells. Raises DataError where the bars do not suffice."""
+    if config.test_until is not None:
+        panel = panel.until(np.datetime64(config.test_until) + np.timedelta64(1, "D"))
     schedule = Schedule(test_from=np.datetime64(config.test_from), refit_every=config.refit_every)
     folds = walk_forward(panel, schedule)
     return Plan(

@@ -62,9 +62,9 @@ def fetch(**given: Any) -> None:
 
     Without SYMBOLS, what the source brings by default.
     """
-    from forecaster import commands
+    from forecaster.commands import fetching
 
-    commands.fetch(commands.Fetch(**given))
+    fetching.fetch(fetching.Fetch(**given))
 
 
 @cli.command()
@@ -78,9 +78,9 @@ def fetch(**given: Any) -> None:
 @options("symbols", "horizons", "jobs", "config", "set", "store", "out", "dry", "json", "quiet")
 def backtest(**given: Any) -> None:
     """Walk forward: refit, forecast, score, compare."""
-    from forecaster import commands
+    from forecaster.commands import backtesting
 
-    commands.backtest(commands.Backtest(**given))
+    backtesting.backtest(backtesting.Backtest(**given))
 
 
 @cli.command()
@@ -90,9 +90,9 @@ def backtest(**given: Any) -> None:
 @options("symbols", "horizons", "config", "set", "store", "out", "dry", "json", "quiet")
 def train(**given: Any) -> None:
     """Fit one learner and keep it in a run folder."""
-    from forecaster import commands
+    from forecaster.commands import training
 
-    commands.train(commands.Train(**given))
+    training.train(training.Train(**given))
 
 
 @cli.command()
@@ -100,9 +100,9 @@ def train(**given: Any) -> None:
 @options("horizons", "store", "out", "json", "quiet")
 def predict(**given: Any) -> None:
     """Forecast from the last bars with a trained RUN."""
-    from forecaster import commands
+    from forecaster.commands import training
 
-    commands.predict(commands.Predict(**given))
+    training.predict(training.Predict(**given))
 
 
 @cli.group()
@@ -114,9 +114,9 @@ def runs() -> None:
 @options("json")
 def runs_ls(**given: Any) -> None:
     """One line a run, oldest first."""
-    from forecaster import commands
+    from forecaster.commands import past_runs
 
-    commands.runs_ls(commands.RunsLs(**given))
+    past_runs.runs_ls(past_runs.RunsLs(**given))
 
 
 @runs.command("show")
@@ -124,9 +124,9 @@ def runs_ls(**given: Any) -> None:
 @options("json")
 def runs_show(**given: Any) -> None:
     """What a run found, as when it ended."""
-    from forecaster import commands
+    from forecaster.commands import past_runs
 
-    commands.runs_show(commands.RunsShow(**given))
+    past_runs.runs_show(past_runs.RunsShow(**given))
 
 
 def main() -> None:

@@ -68,6 +68,7 @@ class RunConfig(Record):
     interval: str = "1d"
     horizons: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1, 5, 20)  # bars ahead
     test_from: str = "2010-01-01"  # first origins close after this day
+    test_until: str | None = None  # bars after this day are not looked at
     refit_every: Positive = 252  # bars
     baselines: tuple[str, ...] = ("all",)
     presets: tuple[str, ...] = ("llama",)  # one learner each; names of backbones.presets
@@ -86,11 +87,11 @@ class RunConfig(Record):
     def _horizons(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(value)))
 
-    @field_validator("test_from")
+    @field_validator("test_from", "test_until")
     @classmethod
-    def _day(cls, value: str) -> str:
+    def _day(cls, value: str | None) -> str | None:
         try:
-            return date.fromisoformat(value).isoformat()
+            return value and date.fromisoformat(value).isoformat()
         except ValueError:
             raise ValueError(f"{value!r} is not a day; wanted YYYY-MM-DD") from None
 

@@ -12,72 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 from rich.text import Text
 
-from forecaster.backtest import Cell, Plan
-from forecaster.baselines import BASELINES
 from forecaster.errors import printable
-
-BASIS_POINTS = 1e4
-# Relative costs of a cell, for the forecast of the remaining time: measured on two shared cores.
-COSTS = {"garch_student_t": 4.0, "ewma_student_t": 2.0, "historical_1000": 2.0}
-LEARNER_COST = 5.0  # a seed of 100 steps
-
-
-def score_table(summary: dict[str, Any], h: int) -> Table:
-    """Every model at one horizon, the naive ones first."""
-    rows = [row for row in summary["rows"] if row["h"] == h]
-    best = summary["best_naive"][str(h)]
-    title = f"h = {h}: {rows[0]['n']} forecasts on {rows[0]['dates']} dates"
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    table.caption = f"skill: CRPS against {best}, the best naive; p by Diebold-Mariano, two-sided"
-    table.add_column("model")
-    for name in (
-        "log score\n[nats]",
-        "CRPS\n[bp]",
-        "skill\n[%]",
-        "p",
-        "coverage\n50/80/95 %",
-        "seconds",
-    ):
-        table.add_column(name, justify="right")
-    for row in rows:
-        own = row["model"] == best
-        cover = "/".join(f"{100 * row[f'coverage_{c}']:.1f}" for c in (50, 80, 95))
-        table.add_row(
-            Text(row["model"]),
-            f"{row['log_score']:.4f}",
-            f"{BASIS_POINTS * row['crps']:.2f}",
-            "best naive" if own else f"{100 * row['skill']:+.2f}",
-            "" if own else _p_value(row["p"]),
-            cover,
-            f"{summary['seconds'][row['model']]:.1f}",
-            style="bold" if row["model"] not in BASELINES else "",
-        )
-    return table
-
-
-def print_summary(summary: dict[str, Any], run: str) -> None:
-    """Tables, notes, verdicts and where the run is, on stdout."""
-    console = stdout()
-    for h in summary["horizons"]:
-        console.print(score_table(summary, h))
-    for note in summary["notes"]:
-        print_line(f"note: {note}")
-    for verdict in summary["verdicts"]:
-        print_line(verdict)
-    print_line(f"run: {run}")
-
-
-def print_plan(plan: Plan) -> None:
-    """Train and test spans of every fold."""
-    names = ", ".join(each.name for each in plan.forecasters)
-    table = Table(title=f"{len(plan.folds)} folds of {names}", title_justify="left")
-    for name in ("fold", "train until", "test from", "test until", "origins"):
-        table.add_column(name, justify="right")
-    for fold in plan.folds:
-        days = (fold.train_until, fold.test_from, fold.test_until)
-        shown = [str(day.astype("datetime64[D]")) for day in days]
-        table.add_row(str(fold.index), *shown, str(len(fold.origins(plan.panel))))
-    stdout().print(table)
 
 
 def print_predictions(rows: Sequence[dict[str, Any]]) -> None:
@@ -124,14 +59,6 @@ def stdout() -> Console:
     return Console(highlight=False, markup=False, width=width)
 
 
-def cost(cell: Cell, plan: Plan) -> float:
-    """Relative cost of a cell."""
-    if cell.forecaster.name in BASELINES:
-        return COSTS.get(cell.forecaster.name, 1.0)
-    learner = plan.config.learner
-    return LEARNER_COST * learner.seeds * learner.steps / 100
-
-
 class Meter:
     """How far a run is, on stderr: a moving bar in a terminal, a line every tenth elsewhere."""
 
@@ -174,9 +101,3 @@ def say(lines: Sequence[str]) -> None:
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     for line in lines:
         console.print(printable(line))
-
-
-def _p_value(p: float | None) -> str:
-    if p is None:
-        return "too few"
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"

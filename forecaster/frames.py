@@ -167,7 +167,8 @@ def read(source: Path | bytes, schema: pa.Schema = PREDICTIONS) -> pa.Table:
     """The table of a file or of its bytes, metadata kept. Raises StorageError or DataError."""
     name = "bytes" if isinstance(source, bytes) else str(source)
     try:
-        table = pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source).read()
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        table = pq.ParquetFile(io.BytesIO(data)).read()
     except (pa.ArrowException, OSError) as error:
         raise StorageError(f"{name}: not a parquet file that can be read: {error}") from error
     _require_schema(name, table, schema)

@@ -22,8 +22,6 @@ from forecaster.scores import check_rows
 SIZE = 0.05  # two-sided
 # Below these a HAC variance means nothing: 30 dates, and three horizons' worth of them.
 MIN_DATES, MIN_SPANS = 30, 3
-
-
 # One distribution reached by two formulas: its scores differ by 1e-13 or so. No edge is this small.
 ROUNDING = 1e-9
 
@@ -136,7 +134,7 @@ def best_naive(scores: pa.Table, names: Sequence[str], h: int) -> str:
     means = per_date(scores, "crps", h).mean()
     known = [name for name in names if name in means]
     if not known:
-        raise UsageError(f"none of {', '.join(names)} has scores: no naive model to compare with")
+        raise UsageError(f"none of {', '.join(names)} has scores: nothing to compare with")
     return min(known, key=lambda name: (means[name], name))
 
 
@@ -151,17 +149,15 @@ def verdict(found: Skill) -> str:
     evidence = f"{gain} {interval}, {_p(found.p)}; {score}; {sample}"
     if found.p >= SIZE:
         return f"no edge shown for {found.model} over {rival}: {evidence}"
-    return (
-        f"{found.model} {'beats' if found.crps_skill > 0 else 'is worse than'} {rival}: {evidence}"
-    )
+    how = "beats" if found.crps_skill > 0 else "is worse than"
+    return f"{found.model} {how} {rival}: {evidence}"
 
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _percent(share: float) -> str:
-    """Signed, one decimal, and no minus before a zero."""
+def _percent(share: float) -> str:  # the sum takes the minus off a zero
     return f"{round(share, 3) + 0.0:+.1%}"
 
 

@@ -25,7 +25,7 @@ LAYERS: dict[str, list[set[str]]] = {
     ],
     "forecaster": [
         {"errors"},
-        {"symbols"},
+        {"symbols", "display"},
         {"bars", "config"},
         {"atomic", "provenance"},
         {"sources", "store", "runs"},
@@ -39,7 +39,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"engine"},
         {"backtest", "fetching"},
         {"summary", "training"},
-        {"workflows", "boundary", "display"},
+        {"workflows", "boundary", "tables"},
         {"commands"},
         {"cli"},
     ],

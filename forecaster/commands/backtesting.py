@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from forecaster import display, workflows
+from forecaster import display, tables, workflows
 from forecaster.backtest import Cell, Plan
 from forecaster.commands.arguments import Configured, listed
 from forecaster.errors import UsageError
@@ -52,20 +52,20 @@ def backtest(given: Backtest) -> None:
     given.say(announce(plan, run, jobs))
     record = with_progress(given, plan, run, jobs)
     if not given.result(record | {"run": str(run.path)}):
-        display.print_summary(record, str(run.path))
+        tables.print_summary(record, str(run.path))
     if given.fail_under is not None:
         workflows.gate(record, config.presets, given.fail_under)
 
 
 def with_progress(given: Backtest, plan: Plan, run: RunFolder, jobs: int) -> dict[str, Any]:
     """Run under a progress bar whose steps are as long as cells usually take."""
-    total = sum(display.cost(cell, plan) for cell in plan.cells)
+    total = sum(tables.cost(cell, plan) for cell in plan.cells)
     with display.progress(total, quiet=given.quiet) as meter:
 
         def on_cell(cell: Cell, plan: Plan) -> None:
             until = cell.fold.test_until.astype("datetime64[D]")
             text = f"{cell.forecaster.name} to {until}"
-            meter.advance(display.cost(cell, plan), text)
+            meter.advance(tables.cost(cell, plan), text)
 
         return workflows.run_backtest(plan, run, jobs, workflows.Watch(given.say, on_cell))
 
@@ -99,7 +99,7 @@ def show_plan(given: Backtest, plan: Plan, jobs: int) -> None:
         "jobs": jobs,
     }
     if not given.result(record):
-        display.print_plan(plan)
+        tables.print_plan(plan)
 
 
 def refuse_with_resume(given: Backtest, bare: Backtest) -> None:

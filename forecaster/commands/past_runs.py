@@ -47,7 +47,9 @@ def runs_show(given: RunsShow) -> None:
     if given.result(record):
         return
     if status["kind"] == "backtest":
-        display.print_summary(record, str(path))
+        from forecaster.tables import print_summary  # models' names: a second of imports
+
+        print_summary(record, str(path))
     else:
         display.print_record(record)
 

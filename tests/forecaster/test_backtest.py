@@ -108,6 +108,16 @@ def test_a_damaged_cell_is_named(run: RunFolder):
         backtest.execute(plan, run, 1)
 
 
+def test_bars_after_the_end_of_the_test_are_not_looked_at():
+    panel = garch_panel(900, 2)
+    cut = CONFIG.model_copy(update={"test_until": "2002-01-31"})
+    short = backtest.plan(cut, panel, (RandomWalk(),), "0" * 64)
+    assert short.panel.clock[-1] == np.datetime64("2002-02-01")
+    assert short.folds[-1].test_until == np.datetime64("2002-02-01")
+    whole = backtest.plan(CONFIG, panel, (RandomWalk(),), "0" * 64)
+    assert whole.panel.clock[-1] > short.panel.clock[-1]
+
+
 def test_the_truth_of_a_cell_is_the_panels():
     plan = planned(RandomWalk())
     result = run_cell(plan.panel, (1, 5), "x", Cell(plan.folds[0], RandomWalk()))

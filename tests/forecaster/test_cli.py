@@ -162,12 +162,12 @@ def test_a_store_that_cannot_be_written_is_exit_5(
 def test_our_own_bug_is_one_line_and_a_saved_traceback(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    from forecaster import commands
+    from forecaster.commands import past_runs
 
     def broken(_: object) -> None:
         raise RuntimeError("a\x1b[31mb")
 
-    monkeypatch.setattr(commands, "runs_ls", broken)
+    monkeypatch.setattr(past_runs, "runs_ls", broken)
     assert run(["runs", "ls"]) == 1
     err = capsys.readouterr().err
     assert r"our bug: RuntimeError: a\x1b[31mb; traceback in " in err
