@@ -87,11 +87,11 @@ class RunConfig(Record):
     def _horizons(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(set(value)))
 
-    @field_validator("test_from", "test_until")
+    @field_validator("test_from", "test_until", mode="before")
     @classmethod
-    def _day(cls, value: str | None) -> str | None:
-        try:
-            return value and date.fromisoformat(value).isoformat()
+    def _day(cls, value: str | date | None) -> str | None:
+        try:  # TOML has days of its own
+            return value and date.fromisoformat(str(value)).isoformat()
         except ValueError:
             raise ValueError(f"{value!r} is not a day; wanted YYYY-MM-DD") from None
 

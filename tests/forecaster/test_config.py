@@ -32,6 +32,14 @@ def test_it_is_the_same_after_json_and_has_its_own_digest():
     assert config.digest != RunConfig().digest
 
 
+def test_a_day_may_be_written_as_toml_or_as_text(tmp_path: Path):
+    file = tmp_path / "run.toml"
+    file.write_text("test_from = 2011-02-03\n")
+    config = resolve(file, ["test_until=2012-01-31"], {})
+    assert (config.test_from, config.test_until) == ("2011-02-03", "2012-01-31")
+    assert resolve(None, [], {"test_from": "2011-02-03"}).test_from == "2011-02-03"
+
+
 def test_horizons_are_sorted_and_symbols_unique():
     config = RunConfig(horizons=(20, 1, 20), symbols=("AAPL", "IBM", "AAPL"))
     assert (config.horizons, config.symbols) == ((1, 20), ("AAPL", "IBM"))
