@@ -32,14 +32,19 @@ class Record(BaseModel):
 class LearnerConfig(Record):
     """Sizes and training of `BackboneForecaster`. Chosen on folds before 2010, see README."""
 
-    tokens: Literal["scaled", "uniform"] = "scaled"
+    tokens: Literal["prior", "scaled", "uniform"] = "prior"
     context: Positive = 64  # bars a window
     d_model: Positive = 64
     n_layers: Positive = 3
     n_heads: Positive = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     field_bins: Annotated[int, Field(ge=3)] = 16
-    return_bins: Annotated[int, Field(ge=4)] = 32
+    return_bins: Annotated[int, Field(ge=4)] = 40
+    head: Literal["low_rank", "categorical"] = "low_rank"
+    basis: Annotated[int, Field(ge=1, le=20)] = 5  # smooth functions of a low-rank head
+    # What the networks say over the prior counts for shrink / root h: targets of h bars overlap,
+    # and a history holds h times fewer of them.
+    shrink: Annotated[float, Field(ge=0, le=1)] = 0.5
     batch: Positive = 16  # windows a step
     steps: Positive = 200
     warmup: Annotated[int, Field(ge=0)] = 20

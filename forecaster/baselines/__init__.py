@@ -3,13 +3,18 @@
 The same protocol as the learner's: the backtest cannot tell them apart.
 """
 
+import math
+
+from forecaster.baselines.harx import HarxSkewT
 from forecaster.baselines.naive import Historical, RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import (
     EwmaGaussian,
     EwmaStudentT,
     GarchStudentT,
+    GjrSkewT,
     RangeStudentT,
 )
+from forecaster.econometrics.harx import RHO
 from forecaster.errors import UsageError, suggestion
 from forecaster.protocol import Forecaster
 
@@ -24,6 +29,10 @@ VOLATILITY: tuple[Forecaster, ...] = (
     EwmaStudentT(),
     GarchStudentT(),
     RangeStudentT(),
+    GjrSkewT(),
+    HarxSkewT("harx_own", 0.0),
+    HarxSkewT("harx_pooled", math.inf),
+    HarxSkewT("harx", RHO),
 )
 BASELINES: dict[str, Forecaster] = {each.name: each for each in (*NAIVE, *VOLATILITY)}
 NAIVE_NAMES = tuple(each.name for each in NAIVE)

@@ -5,6 +5,7 @@ from forecaster.distributions.distribution import Distribution, Floats
 from forecaster.distributions.empirical import Empirical
 from forecaster.distributions.location_scale import Gaussian, LocationScale, StudentT
 from forecaster.distributions.progress import bin_masses
+from forecaster.distributions.skew_t import SkewT
 
 __all__ = [
     "Binned",
@@ -13,6 +14,7 @@ __all__ = [
     "Floats",
     "Gaussian",
     "LocationScale",
+    "SkewT",
     "StudentT",
     "bin_masses",
 ]

@@ -19,6 +19,7 @@ from forecaster.distributions.distribution import Distribution, Floats, finite, 
 # differences are off by 0.9 nats at df = 1e7. At 200 the density is within 0.005 nats of the
 # Gaussian's everywhere within three scales.
 MAX_DF = 200.0
+SIGNED = ("loc", "skew")  # parameters that may be negative; every other one is positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class LocationScale(Distribution):
         names = [f.name for f in fields(self)]
         arrays = np.broadcast_arrays(*(np.asarray(getattr(self, name)) for name in names))
         for name, array in zip(names, arrays, strict=True):
-            check = finite if name == "loc" else positive
+            check = finite if name in SIGNED else positive
             object.__setattr__(self, name, check(name, array, 2))
 
     @property

@@ -1,10 +1,13 @@
-"""GARCH(1,1)-t by the arch package, guarded: a fit that explodes is refused.
+"""GARCH(1,1)-t and GJR by the arch package, guarded: a fit that explodes is refused.
 
-variance[t+1] = omega + alpha (r[t] - mu)^2 + beta variance[t]         Bollerslev (1986, 1987)
+variance[t+1] = omega + (alpha + gamma 1{r[t] < mu}) (r[t] - mu)^2 + beta variance[t]
+
+gamma = 0: Bollerslev (1986, 1987); else Glosten, Jagannathan and Runkle (JF 1993).
 """
 
 import warnings
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from arch import arch_model
@@ -12,6 +15,7 @@ from scipy.signal import lfilter
 
 from forecaster.bars import Floats
 
+Law = Literal["garch-t", "gjr-skew-t"]
 PER_CENT = 100.0  # arch asks for returns of this size; parameters below are back in log returns
 CLIP = 10.0  # robust standard deviations; for the second try only
 # A mean beyond 1 % a bar or a persistence of one is not a model of returns but a failed
@@ -30,16 +34,20 @@ class Garch:
     alpha: float
     beta: float
     start: float
+    gamma: float = 0.0  # more for losses
 
     @property
     def persistence(self) -> float:
-        """alpha + beta, below one."""
-        return self.alpha + self.beta
+        """alpha + gamma / 2 + beta, below one: half of the shocks are losses."""
+        return self.alpha + self.gamma / 2 + self.beta
 
     def next_variance(self, log_return: Floats) -> Floats:
         """[T] variance of the bar after each; NaN returns count as the mean. Causal."""
-        shock = np.where(np.isfinite(log_return), (log_return - self.mu) ** 2, self.start)
-        drive = self.omega + self.alpha * shock
+        known = np.isfinite(log_return)
+        shock = np.where(known, (log_return - self.mu) ** 2, self.start)
+        with np.errstate(invalid="ignore"):
+            weight = self.alpha + self.gamma * np.where(known, log_return < self.mu, 0.5)
+        drive = self.omega + weight * shock
         first = np.array([self.beta * self.start])
         variance, _ = lfilter([1.0], [1.0, -self.beta], drive, zi=first)
         return np.asarray(variance)
@@ -51,32 +59,32 @@ class Garch:
         return horizon * level + (next_variance - level) * reach
 
 
-def fit_garch(log_return: Floats) -> Garch | None:
+def fit_garch(log_return: Floats, law: Law = "garch-t") -> Garch | None:
     """Fit to log returns [n], then to clipped ones; None where neither passes the guard."""
     r = log_return[np.isfinite(log_return)]
     spread = float(np.median(np.abs(r - np.median(r)))) / 0.6745 if len(r) else 0.0
     if len(r) < 100 or spread == 0.0:
         return None
     for data in (r, np.clip(r, -CLIP * spread, CLIP * spread)):
-        fitted = _fit_once(data)
+        fitted = _fit_once(data, law)
         if fitted is not None:
             return fitted
     return None
 
 
-def _fit_once(r: Floats) -> Garch | None:
+def _fit_once(r: Floats, law: Law) -> Garch | None:
     """One call of arch, and the guard."""
-    model = arch_model(
-        PER_CENT * r, mean="Constant", vol="GARCH", p=1, q=1, dist="t", rescale=False
-    )
+    o, dist = (0, "t") if law == "garch-t" else (1, "skewt")
+    model = arch_model(PER_CENT * r, vol="GARCH", p=1, o=o, q=1, dist=dist, rescale=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the flag says it, and the guard reads the flag
         result = model.fit(disp="off", show_warning=False)
-    mu, omega, alpha, beta = (float(x) for x in result.params.iloc[:4])
-    fitted = Garch(mu / PER_CENT, omega / PER_CENT**2, alpha, beta, float(np.var(r)))
+    mu, omega, alpha, *gamma, beta = (float(x) for x in result.params.iloc[: 4 + o])
+    leverage = gamma[0] if gamma else 0.0
+    fitted = Garch(mu / PER_CENT, omega / PER_CENT**2, alpha, beta, float(np.var(r)), leverage)
     sound = (
         result.convergence_flag == 0
-        and np.isfinite([mu, omega, alpha, beta]).all()
+        and np.isfinite([mu, omega, alpha, leverage, beta]).all()
         and abs(fitted.mu) <= LARGEST_MEAN
         and fitted.omega > 0
         and fitted.persistence <= LARGEST_PERSISTENCE

@@ -40,14 +40,16 @@ class FittedLearner:
         members = tokenise(past, self.tokenizer)
         shape = (len(origins), len(horizons), self.tokenizer.return_bins)
         p = np.zeros(shape)
+        shrink = self.config.shrink / torch.tensor(horizons, dtype=torch.float64).sqrt()
         for rows, batch in origin_windows(members, origins, self.config.context, QUESTIONS):
             for network in self.networks:
-                last = network(batch.tokens, batch.inputs)[:, -1].double().exp()
+                tilt = network(batch.tokens, batch.inputs)[:, -1].double()
+                last = network.log_probability(shrink[:, None] * tilt).exp()
                 p[rows] += last.numpy()[: rows.stop - rows.start]
-        scale = np.array(
-            [members[i].scale[t] for i, t in zip(origins.member, origins.bar, strict=True)]
+        scales = np.array(
+            [members[i].scales[t] for i, t in zip(origins.member, origins.bar, strict=True)]
         )
-        return self.tokenizer.density(scale, p / p.sum(axis=-1, keepdims=True))
+        return self.tokenizer.density(scales, p / p.sum(axis=-1, keepdims=True))
 
     @property
     def parameters(self) -> int:

@@ -87,7 +87,7 @@ class BackboneForecaster:
     def network(self, tokenizer: BarTokenizer, seed: int) -> BarNetwork:
         """An untaught network: forecasts the tokeniser's own shape."""
         torch.manual_seed(seed)
-        return BarNetwork(self.backbone(), tokenizer)
+        return BarNetwork(self.backbone(), tokenizer, self.config)
 
     def backbone(self) -> BackboneConfig:
         """The preset's axes at this config's sizes."""
@@ -105,7 +105,8 @@ class BackboneForecaster:
     def _loss(self, network: BarNetwork, windows: TrainingWindows, k: int) -> Tensor:
         """Mean cross-entropy in nats of the known return tokens after the first `skip` bars."""
         batch = windows.draw(k)
-        log_p = network(batch.tokens, batch.inputs)[:, self.config.skip :].flatten(0, -2)
+        tilt = network(batch.tokens, batch.inputs)[:, self.config.skip :]
+        log_p = network.log_probability(tilt).flatten(0, -2)
         return torch.nn.functional.nll_loss(
             log_p, batch.targets[:, self.config.skip :].flatten(), ignore_index=-1
         )

@@ -25,7 +25,7 @@ class TokenisedBars:
     tokens: NDArray[np.int64]  # [T, F]
     inputs: NDArray[np.float32]  # [T, I]
     targets: NDArray[np.int64]  # [T, H]; -1 where unknown
-    scale: Floats  # [T] causal scale of a bar's log return
+    scales: Floats  # [T, H] the prior's scale of each horizon's log return
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,8 @@ def tokenise(panel: Panel, tokenizer: BarTokenizer) -> list[TokenisedBars]:
     for bars in panel:
         known = features(bars)
         targets = tokenizer.encode_returns(bars, known)
-        out.append(
-            TokenisedBars(tokenizer.encode(known), tokenizer.inputs(known), targets, known.scale)
-        )
+        inputs, scales = tokenizer.inputs(bars, known), tokenizer.scales(bars, known)
+        out.append(TokenisedBars(tokenizer.encode(known), inputs, targets, scales))
     return out
 
 
@@ -60,7 +59,7 @@ class TrainingWindows:
 
     def __post_init__(self) -> None:
         """Refuse a history in which no symbol fills a window."""
-        longest = max(len(m.scale) for m in self.members)
+        longest = max(len(m.scales) for m in self.members)
         if longest < WARM_UP + self.context:
             raise DataError(
                 f"the longest history has {longest} bars, a window needs {WARM_UP + self.context}"
@@ -70,7 +69,7 @@ class TrainingWindows:
     def draw(self, k: int) -> Batch:
         """Windows of symbols in proportion to their length, starts uniform after the warm-up."""
         rng = np.random.default_rng((self.seed, k))
-        spans = np.array([max(len(m.scale) - WARM_UP - self.context + 1, 0) for m in self.members])
+        spans = np.array([max(len(m.scales) - WARM_UP - self.context + 1, 0) for m in self.members])
         flat = rng.integers(spans.sum(), size=self.batch)
         ends = spans.cumsum()
         which = np.searchsorted(ends, flat, side="right")

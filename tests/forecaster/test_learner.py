@@ -9,7 +9,7 @@ from panels import garch_panel, walk_panel
 
 from backbones.train import StepReport
 from forecaster.bars import Panel
-from forecaster.baselines.volatility import RangeStudentT
+from forecaster.baselines import BASELINES
 from forecaster.config import LearnerConfig
 from forecaster.errors import CheckpointError, DataError, DivergedError, UsageError
 from forecaster.learner import BackboneForecaster, FittedLearner, Keep, load_learner
@@ -18,7 +18,16 @@ from forecaster.protocol import Origins
 from forecaster.tokens import fit_tokenizer
 
 TINY = LearnerConfig(
-    context=32, d_model=16, n_layers=1, n_heads=2, steps=4, seeds=2, batch=4, return_bins=12, skip=4
+    context=32,
+    d_model=16,
+    n_layers=1,
+    n_heads=2,
+    steps=4,
+    seeds=2,
+    batch=4,
+    return_bins=12,
+    skip=4,
+    lr=5e-3,
 )
 HORIZONS = (1, 5)
 
@@ -43,35 +52,54 @@ def test_an_untaught_network_is_the_tokenisers_shape(panel: Panel):
     forecaster = BackboneForecaster("llama", TINY)
     tokenizer = fit_tokenizer(panel, HORIZONS, "scaled", field_bins=16, return_bins=12)
     network = forecaster.network(tokenizer, 0).eval()
-    tokens = torch.zeros(1, 32, 5, dtype=torch.int64)
-    p = network(tokens, torch.zeros(1, 32, 11))[0, -1].exp().detach().numpy()
+    tokens, inputs = torch.zeros(1, 32, 5, dtype=torch.int64), torch.zeros(1, 32, 13)
+    p = network.log_probability(network(tokens, inputs))[0, -1].exp().detach().numpy()
     np.testing.assert_allclose(p, tokenizer.bin_masses(), rtol=1e-5)
 
 
-def test_a_density_of_the_learner_integrates_to_one(panel: Panel, tiny: FittedLearner):
-    forecast = tiny.forecast(panel, origins_of(panel), HORIZONS)
-    grid = np.linspace(-1.5, 1.5, 600_001)
-    for h in range(2):
-        column = forecast.take(np.array([0]))
-        y = np.zeros((len(grid), 2))
-        y[:, h] = grid
-        wide = column.take(np.zeros(len(grid), dtype=int))
-        total = np.trapezoid(np.exp(wide.logpdf(y)[:, h]), grid)
-        assert total == pytest.approx(1, abs=1e-3)
-
-
-def test_without_its_network_it_is_the_range_baseline(panel: Panel):
+@pytest.mark.parametrize(("tokens", "baseline"), [("scaled", "range_student_t"), ("prior", "harx")])
+def test_without_its_network_it_is_a_baseline(panel: Panel, tokens: str, baseline: str):
     """The row that says what the network adds: same scale, same shape, to rounding."""
-    untaught = BackboneForecaster("llama", TINY)
+    config = LearnerConfig.model_validate(TINY.model_dump() | {"tokens": tokens})
+    untaught = BackboneForecaster("llama", config)
     tokenizer, _ = untaught._prepared(panel, HORIZONS)  # pyright: ignore[reportPrivateUsage]
     network = untaught.network(tokenizer, 0).eval()
-    forecast = FittedLearner(TINY, tokenizer, (network,)).forecast(
-        panel, origins_of(panel), HORIZONS
-    )
-    baseline = RangeStudentT().fit(panel, HORIZONS).forecast(panel, origins_of(panel), HORIZONS)
+    learner, asked = FittedLearner(config, tokenizer, (network,)), origins_of(panel)
+    forecast = learner.forecast(panel, asked, HORIZONS)
+    known = BASELINES[baseline].fit(panel, HORIZONS).forecast(panel, asked, HORIZONS)
     y = np.full(forecast.shape, 0.013)
-    np.testing.assert_allclose(forecast.logpdf(y), baseline.logpdf(y), atol=1e-5)
-    np.testing.assert_allclose(forecast.crps(y), baseline.crps(y), rtol=1e-5)
+    np.testing.assert_allclose(forecast.logpdf(y), known.logpdf(y), atol=1e-5)
+    np.testing.assert_allclose(forecast.crps(y), known.crps(y), rtol=1e-5)
+
+
+def test_shrinking_to_nothing_is_the_prior_and_each_horizon_has_its_root(
+    panel: Panel, tiny: FittedLearner
+):
+    asked = origins_of(panel)
+    mass = tiny.tokenizer.bin_masses()
+    half = tiny.forecast(panel, asked, HORIZONS).probabilities
+    config = LearnerConfig.model_validate(tiny.config.model_dump() | {"shrink": 0.0})
+    nothing = FittedLearner(config, tiny.tokenizer, tiny.networks)
+    np.testing.assert_allclose(
+        nothing.forecast(panel, asked, HORIZONS).probabilities, mass[None].repeat(4, 0), rtol=1e-6
+    )
+    one = FittedLearner(tiny.config, tiny.tokenizer, tiny.networks[:1])
+    whole = LearnerConfig.model_validate(tiny.config.model_dump() | {"shrink": 1.0})
+    full = FittedLearner(whole, tiny.tokenizer, tiny.networks[:1])
+    said = np.log(full.forecast(panel, asked, HORIZONS).probabilities / mass)
+    heard = np.log(one.forecast(panel, asked, HORIZONS).probabilities / mass)
+    contrast = (said - said.mean(-1, keepdims=True)) / 2
+    np.testing.assert_allclose(heard - heard.mean(-1, keepdims=True), contrast, atol=1e-6)
+    assert not np.allclose(half, mass, rtol=1e-5)
+
+
+def test_a_free_head_has_a_weight_a_bin_and_a_low_rank_one_a_function(panel: Panel):
+    tokenizer, _ = BackboneForecaster("llama", TINY)._prepared(panel, HORIZONS)  # pyright: ignore[reportPrivateUsage]
+    free = LearnerConfig.model_validate(TINY.model_dump() | {"head": "categorical"})
+    widths = [
+        BackboneForecaster("llama", c).network(tokenizer, 0).head.out_features for c in (TINY, free)
+    ]
+    assert widths == [2 * TINY.basis, 2 * TINY.return_bins]
 
 
 def test_training_moves_the_forecast(panel: Panel, tiny: FittedLearner):

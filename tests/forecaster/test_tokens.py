@@ -7,9 +7,9 @@ from panels import garch_panel, rewritten_after, walk_panel
 from forecaster.bars import Panel
 from forecaster.errors import DataError
 from forecaster.features import features
-from forecaster.tokens import WIDEST, BarTokenizer, Kind, fit_tokenizer
+from forecaster.tokens import WIDEST, BarTokenizer, Kind, fit_tokenizer, smooth_basis
 
-KINDS: list[Kind] = ["scaled", "uniform"]
+KINDS: list[Kind] = ["prior", "scaled", "uniform"]
 
 
 def fitted(panel: Panel, kind: Kind = "scaled") -> BarTokenizer:
@@ -76,6 +76,52 @@ def test_scaled_bins_have_equal_mass_and_uniform_ones_equal_width():
     np.testing.assert_allclose(fitted(panel, "uniform").bin_masses().sum(axis=1), 1)
 
 
+def test_prior_bins_are_finer_towards_the_tails_and_their_masses_are_the_priors():
+    tokenizer = fitted(garch_panel(), "prior")
+    w = tokenizer.bin_masses()
+    np.testing.assert_allclose(w.sum(axis=1), 1)
+    assert (np.diff(w[0][:16]) > 0).all()
+    assert (np.diff(w[0][16:]) < 0).all()
+
+
+def test_a_prior_scale_is_of_its_symbol_and_of_the_bars_so_far():
+    panel = garch_panel()
+    tokenizer = fitted(panel, "prior")
+    bars = panel.members[0]
+    scales = tokenizer.scales(bars, features(bars))
+    other = rewritten_after(panel, bars.closed_at[300]).members[0]
+    assert scales[:301].tobytes() == tokenizer.scales(other, features(other))[:301].tobytes()
+    assert scales[400:].tobytes() != tokenizer.scales(other, features(other))[400:].tobytes()
+    assert np.isfinite(scales[67:]).all()
+
+
+def test_smooth_functions_are_orthonormal_under_the_masses_and_to_the_constant():
+    tokenizer = fitted(garch_panel(), "prior")
+    base, edges = tokenizer.prior.base(), np.array(tokenizer.return_edges)
+    basis, w = smooth_basis(base, edges, 7), tokenizer.bin_masses()
+    for h in range(2):
+        gram = np.einsum("k,kr,ks->rs", w[h], basis[h], basis[h])
+        np.testing.assert_allclose(gram, np.eye(7), atol=1e-9)
+        np.testing.assert_allclose(w[h] @ basis[h], 0, atol=1e-9)
+
+
+def test_the_first_smooth_function_is_the_average_score_of_location():
+    """By quadrature inside each bin: -f0' / f0 averaged under f0."""
+    tokenizer = fitted(garch_panel(), "prior")
+    base, edges = tokenizer.prior.base(), np.array(tokenizer.return_edges)
+    first = smooth_basis(base, edges, 1)[0, :, 0]
+    x, weights = np.polynomial.legendre.leggauss(40)
+    for k in (5, 16, 28):
+        low, high = edges[0, k - 1], edges[0, k]
+        z = (low + high) / 2 + (high - low) / 2 * x
+        f = np.exp(base.logpdf(np.stack((z, z), axis=1))[:, 0])
+        slope = -np.asarray(base.slope(np.stack((z, z), axis=1)))[:, 0]
+        average = (weights * f * slope).sum() / (weights * f).sum()
+        if k == 5:
+            ratio = first[k] / average
+        assert first[k] / average == pytest.approx(ratio, rel=1e-6)
+
+
 def test_targets_that_have_not_ended_have_no_token():
     panel = walk_panel()
     bars = panel.members[0]
@@ -87,10 +133,11 @@ def test_targets_that_have_not_ended_have_no_token():
 
 def test_inputs_are_standardised_and_known():
     panel = walk_panel()
-    x = fitted(panel).inputs(features(panel.members[0]))
+    tokenizer = fitted(panel, "prior")
+    x = np.concatenate([tokenizer.inputs(bars, features(bars))[66:] for bars in panel])
     assert x.dtype == np.float32
     assert np.isfinite(x).all()
-    assert np.abs(x[66:].mean(axis=0)).max() < 0.3
+    assert np.abs(x.mean(axis=0)).max() < 0.1
     assert np.abs(x).max() <= 5
 
 

@@ -1,0 +1,179 @@
+"""HARX: a log-linear scale on past ranges, returns and activity, under one skewed t.
+
+    ln sigma[i,t] = a[i] + (b + d[i])' x[i,t]        r[i,t] / sigma[i,t] ~ skew-t(mu, skew, df)
+
+By maximum likelihood; i symbol, x standardised. `rho` shrinks a symbol's own slopes d: 0 gives each
+symbol its own model, infinity one model for all, in between a hierarchy (half rho |d|^2 is the log
+of a normal prior).
+N observations of S symbols, F regressors.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from forecaster.bars import Floats, Panel
+from forecaster.distributions import SkewT
+from forecaster.econometrics.regressors import regressors
+from forecaster.features import WARM_UP, cumulative_return
+
+# Strength of the pull of a symbol's slopes to the common ones, times root h: longer targets
+# overlap, and say less than their number. From earlier experiments on 2006-2011.
+RHO = 400.0
+ITERATIONS = 200
+FEWEST = 20  # values that a shape is fitted to
+FLAT = 1e-6  # deviation below which a regressor is taken as constant
+STEP = 1e-5  # of the shape's parameters, for central differences
+WIDEST_LOG = 40.0  # of ln sigma: keeps trial steps of the search finite
+CLIP = 6.0  # standard deviations of a regressor, in fit and forecast alike
+
+
+@dataclass(frozen=True, eq=False)
+class Harx:
+    """Fitted coefficients; an unseen symbol gets the mean intercept and the mean slopes."""
+
+    symbols: tuple[str, ...]
+    mean: Floats  # [F] of the regressors
+    deviation: Floats  # [F]
+    intercept: Floats  # [S]
+    slope: Floats  # [S, F] b + d
+    loc: float  # mean of r / sigma
+    skew: float
+    df: float
+
+    def scale(self, symbol: str, x: Floats) -> Floats:
+        """x [T, F] -> [T] deviation of the return ahead. Unknown regressors count as their mean."""
+        if symbol in self.symbols:
+            i = self.symbols.index(symbol)
+            intercept, slope = self.intercept[i], self.slope[i]
+        else:
+            intercept, slope = self.intercept.mean(), self.slope.mean(axis=0)
+        return np.exp(intercept + standardised(x, self.mean, self.deviation) @ slope)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What a fit sees: returns with the regressors known before them."""
+
+    symbols: tuple[str, ...]
+    which: NDArray[np.int64]  # [N] index of the symbol
+    x: Floats  # [N, F] standardised
+    r: Floats  # [N] return ahead
+    mean: Floats  # [F]
+    deviation: Floats  # [F]
+
+
+def sample_of(symbols: Sequence[str], x: Sequence[Floats], r: Sequence[Floats]) -> Sample:
+    """Rows of all symbols whose return is known; the moments are of these rows alone."""
+    rows = [np.isfinite(each) for each in r]
+    which = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(rows)])
+    stacked = np.concatenate([each[k] for each, k in zip(x, rows, strict=True)])
+    mean = np.nan_to_num(np.nanmean(stacked, axis=0))
+    deviation = np.nan_to_num(np.nanstd(stacked, axis=0))
+    deviation = np.where(deviation > FLAT, deviation, 1.0)
+    returns = np.concatenate([each[k] for each, k in zip(r, rows, strict=True)])
+    z = standardised(stacked, mean, deviation)
+    return Sample(tuple(symbols), which, z, returns, mean, deviation)
+
+
+def standardised(x: Floats, mean: Floats, deviation: Floats) -> Floats:
+    """Regressors in standard deviations, clipped; 0 where unknown."""
+    return np.nan_to_num(np.clip((x - mean) / deviation, -CLIP, CLIP))
+
+
+def fit_harx(sample: Sample, rho: float) -> Harx:
+    """The most likely coefficients under the shrinkage rho (0: own, infinity: pooled)."""
+    s, f = len(sample.symbols), sample.x.shape[1]
+    own = np.isfinite(rho)
+    spread = [np.std(sample.r[sample.which == i]) for i in range(s)]
+    start = np.concatenate(
+        (np.log(np.maximum(spread, 1e-6)), np.zeros(f + (s * f if own else 0)), [0.03, -0.05, 1.5])
+    )
+    best = minimize(
+        _loss,
+        start,
+        args=(sample, rho if own else 0.0),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": ITERATIONS},
+    ).x
+    a, b, d, (loc, skew, df) = _parts(best, s, f)
+    return Harx(
+        sample.symbols, sample.mean, sample.deviation, a, b + d, float(loc), *_shape(skew, df)
+    )
+
+
+def fit_horizons(history: Panel, horizons: Sequence[int], rho: float = RHO) -> tuple[Harx, ...]:
+    """The HARX of each horizon."""
+    x = [regressors(bars)[WARM_UP:] for bars in history]
+    models = []
+    for h in horizons:
+        r = [cumulative_return(bars, h)[WARM_UP:] for bars in history]
+        shrink = rho * np.sqrt(h) if np.isfinite(rho) else rho
+        models.append(fit_harx(sample_of(history.symbols, x, r), shrink))
+    return tuple(models)
+
+
+def fit_skew(z: Floats) -> tuple[float, float, float, float]:
+    """(loc, scale, skew, df) of the skewed t of z [n]: a HARX without regressors."""
+    known = z[np.isfinite(z)]
+    if len(known) < FEWEST:
+        return 0.0, 1.0, 0.0, 5.0
+    fitted = fit_harx(sample_of(("",), [np.empty((len(known), 0))], [known]), math.inf)
+    scale = float(np.exp(fitted.intercept[0]))
+    return fitted.loc * scale, scale, fitted.skew, fitted.df
+
+
+def _parts(theta: Floats, s: int, f: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Intercepts [S], common slopes [F], own slopes [S, F] (zero when pooled), shape [3]."""
+    own = theta[s + f : -3]
+    return (
+        theta[:s],
+        theta[s : s + f],
+        own.reshape(s, f) if own.size else np.zeros((s, f)),
+        theta[-3:],
+    )
+
+
+def _shape(skew: float, df: float) -> tuple[float, float]:
+    """Free numbers -> skew in (-0.9, 0.9), df above 2.1."""
+    return 0.9 * float(np.tanh(skew)), 2.1 + float(np.exp(min(df, 6.0)))
+
+
+def _log_likelihood(z: Floats, shape: Floats) -> tuple[Floats, Floats]:
+    """ln g(z) and its derivative by z, each [N]."""
+    skew, df = _shape(shape[1], shape[2])
+    one = np.ones((1, 1))
+    density = SkewT(shape[0] * one, one, skew * one, df * one)
+    return density.logpdf(z[:, None])[:, 0], density.slope(z[:, None])[:, 0]
+
+
+def _loss(theta: Floats, sample: Sample, rho: float) -> tuple[float, Floats]:
+    """Mean negative log likelihood plus the shrinkage, and its gradient."""
+    s, f = len(sample.symbols), sample.x.shape[1]
+    a, b, d, shape = _parts(theta, s, f)
+    which, x, n = sample.which, sample.x, len(sample.r)
+    log_scale = a[which] + x @ b + np.einsum("nf,nf->n", x, d[which])
+    log_scale = np.clip(log_scale, -WIDEST_LOG, WIDEST_LOG)
+    z = sample.r * np.exp(-log_scale)
+    value, slope = _log_likelihood(z, shape)
+    pull = 1 + z * slope  # d(-log likelihood) / d ln sigma
+    by_symbol = [which == i for i in range(s)]
+    g_a = np.array([pull[rows].sum() for rows in by_symbol])
+    g_d = np.stack([pull[rows] @ x[rows] for rows in by_symbol])
+    g_shape = [_difference(z, shape, k) for k in range(3)]
+    loss = (log_scale - value).sum() + 0.5 * rho * (d**2).sum()
+    own = (g_d + rho * d).ravel() if theta.size > s + f + 3 else []
+    return float(loss) / n, np.concatenate((g_a, g_d.sum(axis=0), own, g_shape)) / n
+
+
+def _difference(z: Floats, shape: Floats, k: int) -> float:
+    """Derivative of the summed loss by one parameter of the shape."""
+    step = np.zeros(3)
+    step[k] = STEP
+    up, down = (_log_likelihood(z, shape + sign * step)[0].sum() for sign in (1, -1))
+    return -(up - down) / (2 * STEP)
