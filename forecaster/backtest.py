@@ -18,10 +18,13 @@ from forecaster.atomic import commit_bytes
 from forecaster.bars import Panel
 from forecaster.config import RunConfig
 from forecaster.engine import run_all
-from forecaster.errors import StorageError
+from forecaster.errors import CheckpointError, DataError, StorageError
 from forecaster.folds import Fold, Schedule, walk_forward
 from forecaster.protocol import Forecaster
 from forecaster.runs import RunFolder
+
+FEWEST_PAST = 250  # bars of a symbol before its first origin
+FEWEST_ENDED = 20  # returns of the longest horizon that must have ended by then
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +72,31 @@ def plan(
     """Folds and cells. Raises DataError where the bars do not suffice."""
     if config.test_until is not None:
         panel = panel.until(np.datetime64(config.test_until) + np.timedelta64(1, "D"))
-    schedule = Schedule(test_from=np.datetime64(config.test_from), refit_every=config.refit_every)
+    # A fitted shape needs some returns of the longest horizon, a network a whole context.
+    wanted = max(FEWEST_PAST, max(config.horizons) + FEWEST_ENDED, config.learner.context)
+    schedule = Schedule(
+        test_from=np.datetime64(config.test_from),
+        refit_every=config.refit_every,
+        fewest_past=wanted,
+    )
     folds = walk_forward(panel, schedule)
+    _refuse_without_truth(panel, folds, max(config.horizons))
     return Plan(
         config, panel, f"{config.digest[:12]}-{data_digest[:12]}", tuple(folds), tuple(forecasters)
     )
+
+
+def _refuse_without_truth(panel: Panel, folds: Sequence[Fold], horizon: int) -> None:
+    """DataError where no forecast of the longest horizon can be scored; its horizon and numbers."""
+    lengths, ahead = np.array([len(bars) for bars in panel]), 0
+    for fold in folds:
+        origins = fold.origins(panel)
+        ahead = max(ahead, int((lengths[origins.member] - 1 - origins.bar).max()))
+    if ahead < horizon:
+        raise DataError(
+            f"horizon {horizon}: at most {ahead} bars follow the first origin, so"
+            " none can be scored; test from an earlier day or ask for a shorter horizon"
+        )
 
 
 def run_cell(panel: Panel, horizons: tuple[int, ...], run_id: str, cell: Cell) -> CellResult:
@@ -97,6 +120,7 @@ def run_cell(panel: Panel, horizons: tuple[int, ...], run_id: str, cell: Cell) -
         record={
             "model": cell.forecaster.name,
             "fold": cell.fold.index,
+            "run_id": run_id,
             "fit_seconds": round(fit_seconds, 3),
             "forecast_seconds": round(forecast_seconds, 3),
             "notes": list(fitted.notes),
@@ -109,7 +133,7 @@ def execute(
 ) -> None:
     """Every missing cell, kept as it is finished; then one deterministic merge."""
     cells = plan.cells
-    kept = {cell.name for cell in cells if _kept(run, cell)}
+    kept = {cell.name for cell in cells if _kept(run, cell, plan.run_id)}
     missing = [cell for cell in cells if cell.name not in kept]
     for cell in cells:
         if on_cell and cell.name in kept:
@@ -147,11 +171,20 @@ def _keep(run: RunFolder, result: CellResult) -> None:
     run.write_json(f"folds/{result.name}.json", result.record | {"sha256": digests})
 
 
-def _kept(run: RunFolder, cell: Cell) -> bool:
-    """Whether the cell is complete; StorageError where its files are not what was written."""
+def _kept(run: RunFolder, cell: Cell, run_id: str) -> bool:
+    """Whether the cell is complete; StorageError where its files are not what was written.
+
+    Raises CheckpointError for a cell of another config or of other bars.
+    """
     if not (run.path / "folds" / f"{cell.name}.json").exists():
         return False
-    digests = run.read_json(f"folds/{cell.name}.json")["sha256"]
+    record = run.read_json(f"folds/{cell.name}.json")
+    if record["run_id"] != run_id:
+        raise CheckpointError(
+            f"{run.path}/folds/{cell.name} is of run {record['run_id']}, not of {run_id}:"
+            " start a new run"
+        )
+    digests = record["sha256"]
     for name, digest in digests.items():
         path = run.path / "folds" / f"{cell.name}.{name}.parquet"
         if not path.exists() or sha256(path.read_bytes()).hexdigest() != digest:

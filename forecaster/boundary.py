@@ -37,19 +37,28 @@ def exit_code(error: BaseException, *, debug: bool) -> int:
         case BrokenPipeError():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return BROKEN_PIPE
-        case ForecasterError():
-            line, code = str(error), error.exit_code
-        case MemoryError():
-            line, code = "out of memory; use fewer symbols or --jobs 1", OUT_OF_MEMORY
-        case OSError():
-            line, code = f"{error.filename or 'a file'}: {error.strerror or error}", STORAGE
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else BUG
         case _:
-            where = "" if debug else f"; traceback in {_save_traceback(error)}"
-            line, code = f"our bug: {type(error).__name__}: {error}{where}", BUG
+            line, code = _complaint(error, debug=debug)
     if debug:
         traceback.print_exception(error)
     sys.stderr.write(f"forecaster: error: {one_line(line)}\n")
     return code
+
+
+def _complaint(error: BaseException, *, debug: bool) -> tuple[str, int]:
+    """What to say of an error, and its exit code."""
+    match error:
+        case ForecasterError():
+            return str(error), error.exit_code
+        case MemoryError():
+            return "out of memory; use fewer symbols or --jobs 1", OUT_OF_MEMORY
+        case OSError():
+            return f"{error.filename or 'a file'}: {error.strerror or error}", STORAGE
+        case _:
+            where = "" if debug else f"; traceback in {_save_traceback(error)}"
+            return f"our bug: {type(error).__name__}: {error}{where}", BUG
 
 
 def one_line(text: str) -> str:

@@ -30,7 +30,7 @@ class Record(BaseModel):
 
 
 class LearnerConfig(Record):
-    """Sizes and training of `BackboneForecaster`. Chosen on folds before 2010, see README."""
+    """Sizes and training of `BackboneForecaster`. How they were chosen: README, "Result"."""
 
     tokens: Literal["prior", "scaled", "uniform"] = "prior"
     context: Positive = 64  # bars a window
@@ -46,7 +46,7 @@ class LearnerConfig(Record):
     # and a history holds h times fewer of them.
     shrink: Annotated[float, Field(ge=0, le=1)] = 0.5
     batch: Positive = 16  # windows a step
-    steps: Positive = 200
+    steps: Positive = 100
     warmup: Annotated[int, Field(ge=0)] = 20
     skip: Annotated[int, Field(ge=0)] = 16  # first positions of a window that are not scored
     lr: Annotated[float, Field(gt=0)] = 5e-4
@@ -86,6 +86,11 @@ class RunConfig(Record):
         if not value:
             raise ValueError("no symbols given: name at least one")
         return tuple(dict.fromkeys(Symbol(text) for text in value))
+
+    @field_validator("presets")
+    @classmethod
+    def _once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(value))
 
     @field_validator("horizons")
     @classmethod

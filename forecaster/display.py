@@ -53,10 +53,18 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in row.items()}
 
 
+class PlainConsole(Console):
+    """Lets a closed pipe be what it is: rich would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        """Called by rich while the BrokenPipeError is handled."""
+        raise BrokenPipeError
+
+
 def stdout() -> Console:
     """Plain text, no markup: names come from files. A hundred columns where it is no terminal."""
     width = None if sys.stdout.isatty() else 100
-    return Console(highlight=False, markup=False, width=width)
+    return PlainConsole(highlight=False, markup=False, width=width)
 
 
 class Meter:

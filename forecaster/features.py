@@ -18,6 +18,7 @@ DECAY = 0.94
 SCALE_FLOOR = 1e-6
 GEOMETRY = ("close_return", "gap", "upper_wick", "lower_wick", "activity")
 Field = Literal["close_return", "gap", "upper_wick", "lower_wick", "activity"]
+STILL = 1e-9  # deviation below which a column does not move
 ACTIVITY_WINDOW = 66  # bars, about a quarter
 WARM_UP = 66  # bars of a symbol that nothing is fitted on: the longest window is not full before
 
@@ -102,6 +103,18 @@ def causal_mean(x: Floats, decay: float) -> Floats:
 def causal_scale(variance: Floats, decay: float = DECAY) -> Floats:
     """[T] square root of the causal mean of a variance, at least SCALE_FLOOR; NaN at the start."""
     return np.maximum(np.sqrt(causal_mean(variance, decay)), SCALE_FLOOR)
+
+
+def known_moments(x: Floats) -> tuple[Floats, Floats]:
+    """Mean and deviation [I] of each column of x [n, I] over its known values; 0 and 1 for none.
+
+    A column that does not move has deviation 1, so that it can be divided by.
+    """
+    known = np.isfinite(x)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, x, 0.0).sum(axis=0) / count
+    spread = np.sqrt((np.where(known, x - mean, 0.0) ** 2).sum(axis=0) / count)
+    return mean, np.where(spread > STILL, spread, 1.0)
 
 
 def cumulative_return(bars: Bars, horizon: int) -> Floats:

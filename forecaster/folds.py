@@ -54,6 +54,11 @@ class Fold:
         return Origins(np.concatenate(members), np.concatenate(bars))
 
 
+def day_of(moment: np.datetime64) -> str:
+    """The session that closed at a moment: midnight after a daily bar is still its day."""
+    return str((moment - np.timedelta64(1, "us")).astype("datetime64[D]"))
+
+
 def walk_forward(panel: Panel, schedule: Schedule) -> list[Fold]:
     """Expanding folds in order of time. Raises DataError, with the numbers, for too little."""
     clock = panel.clock

@@ -22,8 +22,8 @@ from forecaster.scores import check_rows
 SIZE = 0.05  # two-sided
 # Below these a HAC variance means nothing: 30 dates, and three horizons' worth of them.
 MIN_DATES, MIN_SPANS = 30, 3
-# One distribution reached by two formulas: its scores differ by 1e-13 or so. No edge is this small.
-ROUNDING = 1e-9
+ROUNDING = 1e-9  # one distribution by two formulas differs by 1e-13 or so; no edge is this small
+TINY = 1e-300  # a reference that is never wrong leaves a skill of minus infinity, not a crash
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def skill(scores: pa.Table, model: str, reference: str, h: int) -> Skill:
         n_dates=len(a),
         first=f"{crps.index[0]:%Y-%m-%d}",
         last=f"{crps.index[-1]:%Y-%m-%d}",
-        crps_skill=float(1 - a.mean() / b.mean()),
+        crps_skill=0.0 if _equal(a, b) else float(1 - a.mean() / max(b.mean(), TINY)),
         low=low,
         high=high,
         p=p,
@@ -149,16 +149,17 @@ def verdict(found: Skill) -> str:
     evidence = f"{gain} {interval}, {_p(found.p)}; {score}; {sample}"
     if found.p >= SIZE:
         return f"no edge shown for {found.model} over {rival}: {evidence}"
+    agree = found.log_score_p < SIZE and (found.log_score_gain > 0) == (found.crps_skill > 0)
     how = "beats" if found.crps_skill > 0 else "is worse than"
-    return f"{found.model} {how} {rival}: {evidence}"
+    return f"{found.model} {how} {rival}{'' if agree else ' in CRPS alone'}: {evidence}"
 
 
 def _p(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _percent(share: float) -> str:  # the sum takes the minus off a zero
-    return f"{round(share, 3) + 0.0:+.1%}"
+def _percent(share: float) -> str:
+    return f"{round(share, 4) + 0.0:+.2%}"  # + 0.0: no minus before a zero
 
 
 def _fewest(h: int) -> int:

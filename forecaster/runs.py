@@ -44,12 +44,22 @@ class RunFolder:
         return run
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """A folder that a run made. Raises UsageError, with what there is, where it is none."""
+    def open(cls, path: Path, kind: str | None = None) -> "RunFolder":
+        """A folder that a run made. Raises UsageError, with what there is, where it is none.
+
+        Raises CheckpointError where it is a run of another kind than asked for.
+        """
         if not (path / "status.json").is_file():
             known = [each.path.name for each in list_runs(path.parent)]
             raise UsageError(f"run {printable(str(path))} not found{suggestion(path.name, known)}")
-        return cls(path)
+        run = cls(path)
+        found = run.read_json("status.json").get("kind")
+        if kind is not None and found != kind:
+            raise CheckpointError(
+                f"run {printable(str(path))} is a {found}, not a {kind}; make one with:"
+                f" forecaster {kind}"
+            )
+        return run
 
     def config(self) -> RunConfig:
         """The resolved configuration. Raises CheckpointError where this version cannot read it."""

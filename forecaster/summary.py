@@ -10,6 +10,7 @@ import pyarrow as pa
 from forecaster import inference, scores
 from forecaster.backtest import Plan, records
 from forecaster.baselines import BASELINES, NAIVE_NAMES
+from forecaster.folds import day_of
 from forecaster.runs import RunFolder
 
 ECONOMETRIC_NAMES = tuple(name for name in BASELINES if name not in NAIVE_NAMES)
@@ -34,15 +35,13 @@ def summarise(plan: Plan, run: RunFolder, table: pa.Table) -> dict[str, Any]:
         "symbols": list(plan.panel.symbols),
         "interval": plan.panel.interval,
         "folds": len(plan.folds),
-        "test_from": str(plan.folds[0].test_from.astype("datetime64[D]")),
-        "test_until": str(plan.folds[-1].test_until.astype("datetime64[D]")),
+        "test_from": day_of(plan.folds[0].test_from),
+        "test_until": day_of(plan.folds[-1].test_until),
         "horizons": list(plan.config.horizons),
         "best_naive": {str(h): name for h, name in best.items()},
         "rows": rows,
         "seconds": _seconds(cells, names),
-        "notes": sorted(
-            {f"{c['model']}, fold {c['fold']}: {n}" for c in cells for n in c["notes"]}
-        ),
+        "notes": _notes(plan, cells, table),
         "verdicts": verdicts,
         "by_symbol": _by_symbol(table),
     }
@@ -58,7 +57,7 @@ def _row(found: dict[str, Any], skill: inference.Skill) -> dict[str, Any]:
         "dates": skill.n_dates,
         "log_score": float(found["log_score"]),
         "crps": float(found["crps"]),
-        "skill": skill.crps_skill,
+        "skill": _number(skill.crps_skill),
         "skill_low": _number(skill.low),
         "skill_high": _number(skill.high),
         "p": _number(skill.p),
@@ -70,6 +69,16 @@ def _row(found: dict[str, Any], skill: inference.Skill) -> dict[str, Any]:
 def _number(x: float) -> float | None:
     """JSON has no NaN: too few dates for a test is null."""
     return x if math.isfinite(x) else None
+
+
+def _notes(plan: Plan, cells: Sequence[dict[str, Any]], table: pa.Table) -> list[str]:
+    """Failed fits and what stood in for them, and symbols that are in no row."""
+    scored = set(table["unique_id"].unique().to_pylist())
+    absent = [str(s) for s in plan.panel.symbols if s not in scored]
+    without = [f"{s}: no forecast of it could be scored in the test" for s in absent]
+    return without + sorted(
+        {f"{c['model']}, fold {c['fold']}: {n}" for c in cells for n in c["notes"]}
+    )
 
 
 def _rivals(table: pa.Table, names: Sequence[str], best_naive: str, h: int) -> list[str]:

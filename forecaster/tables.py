@@ -8,6 +8,7 @@ from rich.text import Text
 from forecaster.backtest import Cell, Plan
 from forecaster.baselines import BASELINES
 from forecaster.display import print_line, print_table
+from forecaster.folds import day_of
 
 BASIS_POINTS = 1e4
 # Relative costs of a cell, for the forecast of the remaining time: measured on two shared cores.
@@ -21,7 +22,10 @@ def score_table(summary: dict[str, Any], h: int) -> Table:
     best = summary["best_naive"][str(h)]
     title = f"h = {h}: {rows[0]['n']} forecasts on {rows[0]['dates']} dates"
     table = Table(title=title, title_justify="left", caption_justify="left")
-    table.caption = f"skill: CRPS against {best}, the best naive; p by Diebold-Mariano, two-sided"
+    table.caption = (
+        f"Skill: CRPS over dates against {best}, the best naive; p two-sided, Diebold-Mariano."
+        "\nScores and coverage: over forecasts."
+    )
     table.add_column("model")
     for name in (
         "log score\n[nats]",
@@ -39,7 +43,7 @@ def score_table(summary: dict[str, Any], h: int) -> Table:
             Text(row["model"]),
             f"{row['log_score']:.4f}",
             f"{BASIS_POINTS * row['crps']:.2f}",
-            "best naive" if own else f"{100 * row['skill']:+.2f}",
+            "best naive" if own else _percent(row["skill"]),
             "" if own else _p_value(row["p"]),
             cover,
             f"{summary['seconds'][row['model']]:.1f}",
@@ -54,6 +58,8 @@ def print_summary(summary: dict[str, Any], run: str) -> None:
         print_table(score_table(summary, h))
     for note in summary["notes"]:
         print_line(f"note: {note}")
+    if summary["verdicts"]:
+        print_line(f"{len(summary['verdicts'])} verdicts, each at 5 %:")
     for verdict in summary["verdicts"]:
         print_line(verdict)
     print_line(f"run: {run}")
@@ -67,7 +73,7 @@ def print_plan(plan: Plan) -> None:
         table.add_column(name, justify="right")
     for fold in plan.folds:
         days = (fold.train_until, fold.test_from, fold.test_until)
-        shown = [str(day.astype("datetime64[D]")) for day in days]
+        shown = [day_of(day) for day in days]
         table.add_row(str(fold.index), *shown, str(len(fold.origins(plan.panel))))
     print_table(table)
 
@@ -78,6 +84,10 @@ def cost(cell: Cell, plan: Plan) -> float:
         return COSTS.get(cell.forecaster.name, 1.0)
     learner = plan.config.learner
     return LEARNER_COST * learner.seeds * learner.steps / 100
+
+
+def _percent(share: float | None) -> str:
+    return "undefined" if share is None else f"{100 * share:+.2f}"
 
 
 def _p_value(p: float | None) -> str:

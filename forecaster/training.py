@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,6 @@ def run_training(
 
 def load(run: RunFolder) -> FittedLearner:
     """The learner of a finished training. Raises CheckpointError for another kind of run."""
-    if run.read_json("status.json").get("kind") != "train":
-        raise CheckpointError(f"run {run.path} is not a training; make one with: forecaster train")
     config = run.config()
     try:
         tokenizer = BarTokenizer.model_validate_json((run.path / TOKENIZER).read_bytes())
@@ -128,7 +127,7 @@ def predict(run: RunFolder, panel: Panel, wanted: tuple[int, ...] | None) -> pa.
 
 def _midnight_after(day: str) -> np.datetime64:
     try:
-        return np.datetime64(day, "D") + np.timedelta64(1, "D")
+        return np.datetime64(date.fromisoformat(day), "D") + np.timedelta64(1, "D")
     except ValueError:
         raise UsageError(f"--until {day!r} is not a day; wanted YYYY-MM-DD") from None
 

@@ -1,8 +1,11 @@
 """What the commands do, without a command line: bars in, a run folder and a record out."""
 
+import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from forecaster import backtest, frames
@@ -27,11 +30,19 @@ class Watch:
     on_cell: Callable[[Cell, Plan], None]
 
 
-def load_panel(config: RunConfig, root: Path, say: Callable[[str], None]) -> tuple[Panel, str]:
+def load_panel(
+    config: RunConfig, root: Path, say: Callable[[str], None], *, dry_run: bool = False
+) -> tuple[Panel, str]:
     """Adjusted bars of the config's symbols and the digest of what was stored.
 
-    Symbols that the store lacks and the bundled source has are fetched first.
+    Symbols that the store lacks and the bundled source has are fetched first; by a dry run, into
+    a folder that is gone afterwards.
     """
+    if dry_run:
+        with TemporaryDirectory() as folder:
+            if root.is_dir():
+                shutil.copytree(root, folder, dirs_exist_ok=True)
+            return load_panel(config, Path(folder), lambda _: None)
     store = Store(root)
     stored = {entry.symbol for entry in store.entries() if entry.interval == config.interval}
     lacking = [s for s in config.symbols if s not in stored and s in CATALOGUE]
@@ -51,24 +62,32 @@ def forecasters(config: RunConfig) -> tuple[Forecaster, ...]:
     return (*choose(config.baselines), *learners)
 
 
-def plan_backtest(config: RunConfig, root: Path, say: Callable[[str], None]) -> tuple[Plan, str]:
+def plan_backtest(
+    config: RunConfig, root: Path, say: Callable[[str], None], *, dry_run: bool = False
+) -> tuple[Plan, str]:
     """Everything that can be refused is refused here, before a run folder exists."""
     models = forecasters(config)
-    panel, digest = load_panel(config, root, say)
+    panel, digest = load_panel(config, root, say, dry_run=dry_run)
     return backtest.plan(config, panel, models, digest), digest
 
 
 def new_run(plan: Plan, data_digest: str, out: Path | None) -> RunFolder:
     """The folder of a backtest that begins."""
     run = RunFolder.create(out, "backtest", plan.config)
-    run.write_json("data.json", describe_data(plan.panel, data_digest))
+    data = describe_data(plan.panel, data_digest)
+    run.write_json("data.json", data | {"run_id": plan.run_id})
     return run
 
 
-def resumed_run(path: Path, data_digest: str) -> RunFolder:
-    """The folder of a run that goes on. Raises CheckpointError where the bars have changed."""
-    run = RunFolder.open(path)
+def resumed_run(path: Path, plan: Plan, data_digest: str) -> RunFolder:
+    """The folder that goes on. Raises CheckpointError where bars or config have changed."""
+    run = RunFolder.open(path, "backtest")
     refuse_other_data(run, data_digest)
+    before = run.read_json("data.json")["run_id"]
+    if before != plan.run_id:
+        raise CheckpointError(
+            f"run {path} began as {before}, its config now says {plan.run_id}: start a new run"
+        )
     run.finish("running")
     return run
 
@@ -87,6 +106,8 @@ def run_backtest(plan: Plan, run: RunFolder, jobs: int, watch: Watch) -> dict[st
     """Compute what is missing, merge, summarise; the record of summary.json."""
     try:
         backtest.execute(plan, run, jobs, lambda cell: watch.on_cell(cell, plan))
+        table = frames.read(run.path / "scores.parquet", frames.SCORES)
+        record = summarise(plan, run, table)
     except KeyboardInterrupt:
         kept = len(list((run.path / "folds").glob("*.json")))
         run.finish("interrupted")
@@ -98,8 +119,6 @@ def run_backtest(plan: Plan, run: RunFolder, jobs: int, watch: Watch) -> dict[st
     except Exception:
         run.finish("failed")
         raise
-    table = frames.read(run.path / "scores.parquet", frames.SCORES)
-    record = summarise(plan, run, table)
     run.write_json("summary.json", record)
     run.finish("done")
     return record
@@ -109,9 +128,12 @@ def gate(record: dict[str, Any], presets: Sequence[str], least: float) -> None:
     """Raises GateError where a learner's skill [%] at the shortest horizon is below `least`."""
     h = record["horizons"][0]
     for row in record["rows"]:
-        if row["model"] in presets and row["h"] == h and 100 * row["skill"] < least:
+        if row["model"] not in presets or row["h"] != h:
+            continue
+        skill = math.nan if row["skill"] is None else 100 * row["skill"]
+        if not skill >= least:
             raise GateError(
-                f"{row['model']}: skill {100 * row['skill']:+.2f} % over"
+                f"{row['model']}: skill {skill:+.2f} % over"
                 f" {record['best_naive'][str(h)]} at h = {h}, --fail-under asks for {least:g} %"
             )
 

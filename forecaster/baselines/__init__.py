@@ -6,7 +6,7 @@ The same protocol as the learner's: the backtest cannot tell them apart.
 import math
 
 from forecaster.baselines.harx import HarxSkewT
-from forecaster.baselines.naive import Historical, RandomWalk, WindowVolatility
+from forecaster.baselines.naive import Drift, Historical, RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import (
     EwmaGaussian,
     EwmaStudentT,
@@ -20,6 +20,7 @@ from forecaster.protocol import Forecaster
 
 NAIVE: tuple[Forecaster, ...] = (
     RandomWalk(),
+    Drift(),
     Historical(250),
     Historical(1000),
     WindowVolatility(20),

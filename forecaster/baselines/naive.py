@@ -39,6 +39,31 @@ class RandomWalk:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """Normal, mean h times the mean return of all bars so far, variance as the random walk's.
+
+    Beside the random walk it says how much of a score is the long-run drift alone.
+    """
+
+    name: str = "drift"
+    notes: tuple[str, ...] = ()
+
+    def fit(self, history: Panel, horizons: Sequence[int]) -> "Drift":  # noqa: ARG002
+        """Nothing to learn."""
+        return self
+
+    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Gaussian:
+        """Gaussian [N, H]."""
+
+        def mean(_: int, bars: Bars) -> Floats:
+            count = np.maximum(np.arange(len(bars)), 1)
+            return np.nan_to_num(log_returns(bars)).cumsum() / count
+
+        loc = at_origins(past, origins, mean)[:, None] * np.asarray(horizons, dtype=np.float64)
+        return Gaussian(loc, RandomWalk().forecast(past, origins, horizons).scale)
+
+
+@dataclass(frozen=True)
 class WindowVolatility:
     """Normal, no drift, variance h times the mean squared return of the last `window` bars."""
 

@@ -127,7 +127,7 @@ def _fallbacks(history: Panel, models: Sequence[Garch | None], name: str) -> tup
     return tuple(
         f"{bars.symbol}: no sound {name} fit on {len(bars)} bars, RiskMetrics instead"
         for bars, model in zip(history, models, strict=True)
-        if model is None
+        if model is None and len(bars) > 0
     )
 
 

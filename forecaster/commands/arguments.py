@@ -61,6 +61,6 @@ def listed(text: str | None, *, whole_numbers: bool = False) -> tuple[Any, ...] 
         raise UsageError(f"{text!r} names nothing; wanted a comma-separated list")
     if not whole_numbers:
         return parts
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isascii() and part.isdecimal() for part in parts):
         raise UsageError(f"{text!r}: wanted whole numbers, for example 1,5,20")
     return tuple(int(part) for part in parts)

@@ -9,6 +9,7 @@ from forecaster import display, tables, workflows
 from forecaster.backtest import Cell, Plan
 from forecaster.commands.arguments import Configured, listed
 from forecaster.errors import UsageError
+from forecaster.folds import day_of
 from forecaster.runs import RunFolder
 
 
@@ -30,7 +31,7 @@ def backtest(given: Backtest) -> None:
     """Plan, run or resume, show; GateError at the very end."""
     if given.resume:
         refuse_with_resume(given, Backtest(resume=given.resume))
-        config = RunFolder.open(given.resume).config()
+        config = RunFolder.open(given.resume, "backtest").config()
     else:
         config = given.resolved(
             quick=given.quick,
@@ -39,13 +40,13 @@ def backtest(given: Backtest) -> None:
             test_from=given.test_from,
             refit_every=given.refit_every,
         )
-    plan, digest = workflows.plan_backtest(config, given.store, given.say)
+    plan, digest = workflows.plan_backtest(config, given.store, given.say, dry_run=given.dry_run)
     jobs = given.jobs or os.cpu_count() or 1
     if given.dry_run:
         show_plan(given, plan, jobs)
         return
     run = (
-        workflows.resumed_run(given.resume, digest)
+        workflows.resumed_run(given.resume, plan, digest)
         if given.resume
         else workflows.new_run(plan, digest, given.out)
     )
@@ -63,8 +64,7 @@ def with_progress(given: Backtest, plan: Plan, run: RunFolder, jobs: int) -> dic
     with display.progress(total, quiet=given.quiet) as meter:
 
         def on_cell(cell: Cell, plan: Plan) -> None:
-            until = cell.fold.test_until.astype("datetime64[D]")
-            text = f"{cell.forecaster.name} to {until}"
+            text = f"{cell.forecaster.name} to {day_of(cell.fold.test_until)}"
             meter.advance(tables.cost(cell, plan), text)
 
         return workflows.run_backtest(plan, run, jobs, workflows.Watch(given.say, on_cell))
@@ -73,7 +73,7 @@ def with_progress(given: Backtest, plan: Plan, run: RunFolder, jobs: int) -> dic
 def announce(plan: Plan, run: RunFolder, jobs: int) -> str:
     """What is about to be done."""
     folds, panel = plan.folds, plan.panel
-    days = [str(d.astype("datetime64[D]")) for d in (folds[0].test_from, folds[-1].test_until)]
+    days = [day_of(moment) for moment in (folds[0].test_from, folds[-1].test_until)]
     return (
         f"backtest of {len(plan.forecasters)} models on {', '.join(panel.symbols)}:"
         f" {len(folds)} folds from {days[0]} to {days[1]}, {len(plan.cells)} cells,"

@@ -31,13 +31,13 @@ class Predict(Output):
 
 def train(given: Train) -> None:
     """Fit, with progress on stderr; the summary on stdout."""
-    old = RunFolder.open(given.resume) if given.resume else None
+    old = RunFolder.open(given.resume, "train") if given.resume else None
     if old is not None:
         config, until = old.config(), old.read_json("data.json")["until"]
     else:
         presets = (given.preset,) if given.preset else ()
         config, until = given.resolved(presets=presets), given.until
-    panel, digest = workflows.load_panel(config, given.store, given.say)
+    panel, digest = workflows.load_panel(config, given.store, given.say, dry_run=given.dry_run)
     plan = work.plan_training(config, panel, until)
     if given.dry_run:
         record = work.describe(plan)
@@ -71,7 +71,7 @@ def _with_progress(given: Train, plan: work.Training, run: RunFolder) -> dict[st
 
 def predict(given: Predict) -> None:
     """Quantiles from each symbol's last bar."""
-    run = RunFolder.open(given.run)
+    run = RunFolder.open(given.run, "train")
     wanted = listed(given.horizons, whole_numbers=True)
     panel, _ = workflows.load_panel(run.config(), given.store, given.say)
     table = work.predict(run, panel, wanted)

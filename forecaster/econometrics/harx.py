@@ -19,14 +19,13 @@ from scipy.optimize import minimize
 from forecaster.bars import Floats, Panel
 from forecaster.distributions import SkewT
 from forecaster.econometrics.regressors import regressors
-from forecaster.features import WARM_UP, cumulative_return
+from forecaster.features import WARM_UP, cumulative_return, known_moments
 
 # Strength of the pull of a symbol's slopes to the common ones, times root h: longer targets
 # overlap, and say less than their number. From earlier experiments on 2006-2011.
 RHO = 400.0
 ITERATIONS = 200
 FEWEST = 20  # values that a shape is fitted to
-FLAT = 1e-6  # deviation below which a regressor is taken as constant
 STEP = 1e-5  # of the shape's parameters, for central differences
 WIDEST_LOG = 40.0  # of ln sigma: keeps trial steps of the search finite
 CLIP = 6.0  # standard deviations of a regressor, in fit and forecast alike
@@ -72,9 +71,7 @@ def sample_of(symbols: Sequence[str], x: Sequence[Floats], r: Sequence[Floats]) 
     rows = [np.isfinite(each) for each in r]
     which = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(rows)])
     stacked = np.concatenate([each[k] for each, k in zip(x, rows, strict=True)])
-    mean = np.nan_to_num(np.nanmean(stacked, axis=0))
-    deviation = np.nan_to_num(np.nanstd(stacked, axis=0))
-    deviation = np.where(deviation > FLAT, deviation, 1.0)
+    mean, deviation = known_moments(stacked)
     returns = np.concatenate([each[k] for each, k in zip(r, rows, strict=True)])
     z = standardised(stacked, mean, deviation)
     return Sample(tuple(symbols), which, z, returns, mean, deviation)

@@ -49,6 +49,7 @@ class FittedLearner:
         scales = np.array(
             [members[i].scales[t] for i, t in zip(origins.member, origins.bar, strict=True)]
         )
+        p *= self.tokenizer.bin_masses() > 0  # a bin that the prior gives nothing keeps nothing
         return self.tokenizer.density(scales, p / p.sum(axis=-1, keepdims=True))
 
     @property

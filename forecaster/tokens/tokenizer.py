@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from forecaster.bars import Bars, Floats, Panel
 from forecaster.distributions import Binned, bin_masses
 from forecaster.errors import DataError
-from forecaster.features import WARM_UP, Features, cumulative_return, features
+from forecaster.features import WARM_UP, Features, cumulative_return, features, known_moments
 from forecaster.tokens.edges import Kind, field_edges, return_edges
 from forecaster.tokens.prior import Prior, fit_harx_prior, fit_range_prior
 
@@ -149,7 +149,7 @@ def fit_tokenizer(
     inputs = np.concatenate(
         [raw_inputs(prior, b, f)[WARM_UP:] for b, f in zip(history, known, strict=True)]
     )
-    deviation = np.nanstd(inputs, axis=0)
+    mean, deviation = known_moments(inputs)
     return BarTokenizer(
         kind=kind,
         prior=prior,
@@ -157,6 +157,6 @@ def fit_tokenizer(
         field_edges=tuple(field_edges(x, field_bins) for x in geometry.T),
         field_bins=field_bins,
         return_edges=tuple(map(tuple, return_edges(kind, prior.base(), return_bins).tolist())),
-        input_mean=tuple(np.nan_to_num(np.nanmean(inputs, axis=0)).tolist()),
-        input_deviation=tuple(np.where(deviation > 1e-9, deviation, 1.0).tolist()),
+        input_mean=tuple(mean.tolist()),
+        input_deviation=tuple(deviation.tolist()),
     )

@@ -12,16 +12,18 @@ from panels import garch_panel
 from forecaster import backtest, frames, workflows
 from forecaster.backtest import Cell, Plan, run_cell
 from forecaster.bars import Panel
+from forecaster.baselines import NAIVE_NAMES
 from forecaster.baselines.naive import RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import GarchStudentT
 from forecaster.config import LearnerConfig, RunConfig
 from forecaster.engine import run_all
-from forecaster.errors import CheckpointError, GateError, StorageError
+from forecaster.errors import CheckpointError, DataError, GateError, StorageError
 from forecaster.learner import BackboneForecaster
 from forecaster.protocol import Forecaster
 from forecaster.runs import RunFolder
 
 TINY = LearnerConfig(context=32, d_model=16, n_layers=1, n_heads=2, steps=3, seeds=1, batch=4)
+WIDE = LearnerConfig(context=400)
 CONFIG = RunConfig(
     symbols=("GARCH-0", "GARCH-1"),
     horizons=(1, 5),
@@ -157,6 +159,10 @@ def test_a_summary_has_a_row_a_model_and_horizon_and_a_verdict(run: RunFolder):
     record = workflows.run_backtest(planned(*models), run, 1, quiet())
     assert len(record["rows"]) == len(models) * 2
     best = {h: record["best_naive"][str(h)] for h in (1, 5)}
+    naive = {
+        r["model"]: r["crps"] for r in record["rows"] if r["h"] == 1 and r["model"] in NAIVE_NAMES
+    }
+    assert best[1] == min(naive, key=naive.__getitem__) != "random_walk"
     own = [r for r in record["rows"] if r["model"] == best[r["h"]]]
     assert [(r["skill"], r["p"]) for r in own] == [(0.0, 1.0)] * 2
     assert len(record["verdicts"]) == 4  # two rivals at each horizon
@@ -173,12 +179,38 @@ def test_a_gate_names_skill_rival_and_bar(run: RunFolder):
         workflows.gate(record, ("llama",), 99.0)
 
 
-def test_other_bars_are_not_resumed(run: RunFolder):
-    run.write_json("data.json", {"digest": "a" * 64})
-    with pytest.raises(
-        CheckpointError, match="made from bars aaaaaaaaaaaa, the store now holds bb"
-    ):
-        workflows.resumed_run(run.path, "b" * 64)
+def test_other_bars_and_other_configs_are_not_resumed(run: RunFolder):
+    plan = planned(RandomWalk())
+    run.write_json("data.json", {"digest": "a" * 64, "run_id": plan.run_id})
+    with pytest.raises(CheckpointError, match="made from bars aaaaaaaaaaaa, the store now holds"):
+        workflows.resumed_run(run.path, plan, "b" * 64)
+    other = backtest.plan(
+        CONFIG.model_copy(update={"seed": 9}), plan.panel, plan.forecasters, "0" * 64
+    )
+    with pytest.raises(CheckpointError, match=f"began as {plan.run_id}, its config now says"):
+        workflows.resumed_run(run.path, other, "a" * 64)
+    backtest.execute(plan, run, 1)
+    with pytest.raises(CheckpointError, match=r"fold-000\.random_walk is of run .*, not of"):
+        backtest.execute(other, run, 1)
+
+
+def test_a_run_of_another_kind_is_not_resumed(run: RunFolder):
+    with pytest.raises(CheckpointError, match="is a backtest, not a train; make one with"):
+        RunFolder.open(run.path, "train")
+
+
+def test_a_horizon_that_nothing_can_be_scored_at_is_refused_before_anything_runs():
+    config = CONFIG.model_copy(update={"horizons": (1, 230), "test_from": "2001-12-01"})
+    with pytest.raises(DataError, match="horizon 230: at most 201 bars follow the first origin"):
+        backtest.plan(config, garch_panel(900, 2), (RandomWalk(),), "0" * 64)
+
+
+def test_an_origin_has_a_context_and_ended_returns_behind_it():
+    for changes, past in (({"horizons": (1, 300)}, 320), ({"learner": WIDE}, 400), ({}, 250)):
+        plan = backtest.plan(
+            CONFIG.model_copy(update=changes), garch_panel(1200, 1), (RandomWalk(),), "0" * 64
+        )
+        assert plan.folds[0].fewest_past == past
 
 
 def test_the_first_failure_of_a_task_is_raised():

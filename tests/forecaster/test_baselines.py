@@ -10,7 +10,7 @@ from panels import bars_from_returns, garch_panel, walk_panel
 from forecaster.bars import Panel
 from forecaster.baselines import BASELINES, NAIVE_NAMES, choose
 from forecaster.baselines import volatility as volatility_module
-from forecaster.baselines.naive import Historical, RandomWalk, WindowVolatility
+from forecaster.baselines.naive import Drift, Historical, RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import EwmaGaussian, EwmaStudentT, GarchStudentT
 from forecaster.distributions import Empirical, Gaussian
 from forecaster.errors import UsageError
@@ -40,6 +40,12 @@ def test_random_walk_by_hand(ten: Panel):
     found = gaussian(RandomWalk(), ten)
     np.testing.assert_allclose(found.scale, [[sigma, 2 * sigma]])
     assert (found.loc == 0).all()
+
+
+def test_drift_by_hand(ten: Panel):
+    found = gaussian(Drift(), ten)
+    np.testing.assert_allclose(found.loc, [[RETURNS[1:].mean(), 4 * RETURNS[1:].mean()]])
+    np.testing.assert_allclose(found.scale, gaussian(RandomWalk(), ten).scale)
 
 
 def test_window_volatility_by_hand(ten: Panel):

@@ -72,10 +72,27 @@ def test_a_summary_is_one_json_object(capsys: pytest.CaptureFixture[str]):
 
 def test_a_dry_run_makes_no_folder(capsys: pytest.CaptureFixture[str]):
     assert run(["backtest", *SHORT, "--dry-run", "--out", "runs/never"]) == 0
-    assert "2017-12-02" in capsys.readouterr().out
+    assert "2017-12-01" in capsys.readouterr().out
     assert run(["train", "--dry-run", "--out", "runs/never", "--symbols", "^IXIC"]) == 0
     assert "d_model: 64" in capsys.readouterr().out
     assert not Path("runs/never").exists()
+
+
+def test_a_dry_run_writes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for command in ("backtest", "train"):
+        assert run([command, "--dry-run", "--symbols", "IBM", "--store", str(tmp_path / "no")]) == 0
+    assert not (tmp_path / "no").exists()
+    assert "IBM" in capsys.readouterr().out
+
+
+def test_a_closed_pipe_is_no_bug(workplace: Path):
+    code = "from forecaster.cli import main; main()"
+    line = [sys.executable, "-c", code, "runs", "show", "back"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=workplace) as p:
+        assert p.stdout is not None
+        p.stdout.close()
+        err = p.stderr.read() if p.stderr else b""
+    assert (p.returncode, err) == (141, b"")
 
 
 def test_a_done_run_resumed_is_the_same_run(capsys: pytest.CaptureFixture[str]):
@@ -124,8 +141,15 @@ WRONG = [
     (["train", "--preset", "gpt"], 2, "preset 'gpt' does not exist"),
     (["train", "--until", "yesterday"], 2, "--until 'yesterday' is not a day"),
     (["train", "--symbols", "GOOG", "--until", "2003-01-01"], 2, "GOOG: no bar is closed by"),
-    (["train", "--symbols", "^IXIC", "--until", "1999-03-01"], 3, "needs at least 64 for 32"),
-    (["predict", "runs/back"], 6, "run runs/back is not a training"),
+    (["train", "--symbols", "^IXIC", "--until", "1999-03-01"], 3, "needs at least 80 for 40"),
+    (["predict", "runs/back"], 6, "run runs/back is a backtest, not a train"),
+    (["backtest", "--resume", "runs/trained"], 6, "is a train, not a backtest; make one with"),
+    (["train", "--resume", "runs/back"], 6, "is a backtest, not a train; make one with"),
+    (["backtest", "--horizons", "\u00b2"], 2, "wanted whole numbers"),
+    (["backtest", "--horizons", "1,100000000"], 3, "needs at least"),
+    (["backtest", *SHORT, "--horizons", "1,300"], 3, "horizon 300: at most"),
+    (["train", "--until", "2014-06"], 2, "--until '2014-06' is not a day"),
+    (["train", "--until", "NaT"], 2, "--until 'NaT' is not a day"),
     (["predict", "runs/trained", "--horizons", "3"], 2, "horizon 3: the run learnt (1, 5, 20)"),
     (["runs", "show", "nothing"], 2, "run runs/nothing not found"),
     (["fetch", "--source", "yaho"], 2, "yaho"),

@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from arch.bootstrap import StationaryBootstrap
+from scipy import signal
 from statsmodels.tsa.stattools import diebold_mariano_test
 
+from forecaster import inference
 from forecaster.distributions import Floats, Gaussian
 from forecaster.errors import DataError, UsageError
 from forecaster.frames import Keys, merge
@@ -193,28 +195,28 @@ def found(**changes: float) -> Skill:
 DATES = "n = 2,264 dates, 2007-01-03 to 2015-12-31"
 TAIL = f"log score +0.0200 nats, p = 0.001; {DATES}"
 SENTENCES = {
-    f"llama beats volatility_20 at h=1: CRPS skill +1.2% [+0.4%, +2.0%], p = 0.003; {TAIL}": {},
+    f"llama beats volatility_20 at h=1: CRPS skill +1.20% [+0.40%, +2.00%], p = 0.003; {TAIL}": {},
     f"no edge shown for llama over volatility_20 at h=1:"
-    f" CRPS skill +1.2% [-0.1%, +2.5%], p = 0.071; {TAIL}": {
+    f" CRPS skill +1.20% [-0.10%, +2.50%], p = 0.071; {TAIL}": {
         "p": 0.071,
         "low": -1e-3,
         "high": 0.025,
     },
-    f"llama is worse than volatility_20 at h=1:"
-    f" CRPS skill -1.2% [-2.0%, -0.4%], p < 0.001; {TAIL}": {
+    f"llama is worse than volatility_20 at h=1 in CRPS alone:"
+    f" CRPS skill -1.20% [-2.00%, -0.40%], p < 0.001; {TAIL}": {
         "p": 1e-5,
         "crps_skill": -0.012,
         "low": -0.02,
         "high": -0.004,
     },
     f"no edge shown for llama over volatility_20 at h=1:"
-    f" CRPS skill +0.0% [+0.0%, +0.0%], p = 1.000; {TAIL}": {
+    f" CRPS skill +0.00% [+0.00%, +0.00%], p = 1.000; {TAIL}": {
         "p": 1.0,
         "crps_skill": -1e-9,
         "low": -1e-9,
         "high": 0.0,
     },
-    f"too few dates to judge llama against volatility_20 at h=1: CRPS skill +1.2%, {DATES}": {
+    f"too few dates to judge llama against volatility_20 at h=1: CRPS skill +1.20%, {DATES}": {
         "p": math.nan
     },
 }
@@ -223,6 +225,29 @@ SENTENCES = {
 @pytest.mark.parametrize("sentence", SENTENCES)
 def test_verdicts_are_plain_sentences(sentence: str) -> None:
     assert verdict(found(**SENTENCES[sentence])) == sentence
+
+
+def test_losses_that_remember_are_tested_with_lags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At h = 1 score differences have memory too. Planted: no lags, which rejects too often."""
+
+    def rejected(draws: int = 300, n: int = 500) -> float:
+        rng, count = np.random.default_rng(5), 0
+        for _ in range(draws):
+            noise = rng.standard_normal(n + 50)
+            d = np.asarray(signal.lfilter([1.0], [1.0, -0.4], noise))[50:]
+            count += diebold_mariano(d, np.zeros(n), 1)[2] < 0.05
+        return count / draws
+
+    assert rejected() <= 0.09
+    monkeypatch.setattr(inference, "hac_lags", lambda *_: 0)
+    assert rejected() > 0.12
+
+
+def test_a_reference_that_is_never_wrong_crashes_nothing() -> None:
+    values = np.zeros(len(SCORES))
+    at = SCORES.column_names.index("crps")
+    perfect = SCORES.set_column(at, SCORES.schema.field("crps"), pa.array(values))
+    assert skill(perfect, "true", "wide", 1).crps_skill == 0.0
 
 
 def test_few_dates_give_no_verdict_and_no_error() -> None:

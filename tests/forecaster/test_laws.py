@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from panels import garch_panel, rewritten_after, times_four, walk_panel
+from panels import bars_from_returns, garch_panel, rewritten_after, times_four, walk_panel
+from scipy.signal import lfilter
 
 from forecaster import frames, inference
 from forecaster.backtest import Cell, run_cell
@@ -93,7 +94,18 @@ def assert_the_future_moves_nothing(forecaster: Forecaster) -> None:
     """Rewrite every bar after a moment inside the test: forecasts up to it keep their bytes."""
     panel = garch_panel(700, 2)
     fold = one_fold(panel)
-    moment = fold.test_from + np.timedelta64(30, "D")
+    for days in (
+        0,
+        30,
+    ):  # from the first origin on, so that a fit that reaches into the test is seen
+        assert_nothing_moves_until(
+            forecaster, panel, fold, fold.test_from + np.timedelta64(days, "D")
+        )
+
+
+def assert_nothing_moves_until(
+    forecaster: Forecaster, panel: Panel, fold: Fold, moment: np.datetime64
+) -> None:
     until = replace(fold, test_until=moment)
     table = frames.read(predictions(panel, fold, forecaster))
     early = table["cutoff"].to_numpy() + np.timedelta64(1, "D") <= moment
@@ -118,6 +130,14 @@ def test_the_future_moves_no_forecast(forecaster: Forecaster):
 def test_a_centred_window_is_caught():
     with pytest.raises(AssertionError):
         assert_the_future_moves_nothing(Peeks())
+
+
+@pytest.mark.parametrize("name", ["garch_student_t", "harx", "llama"])
+def test_a_fit_that_reaches_into_the_test_is_caught(name: str, monkeypatch: pytest.MonkeyPatch):
+    late = np.timedelta64(10, "D")
+    monkeypatch.setattr(Fold, "history", lambda self, panel: panel.until(self.train_until + late))
+    with pytest.raises(AssertionError):
+        assert_the_future_moves_nothing(next(each for each in EVERY if each.name == name))
 
 
 def test_an_oracle_is_caught():
@@ -156,12 +176,17 @@ def better_than_the_walk(
     return [s.model for s in skills if s.crps_skill > 0 and s.p < level]
 
 
-OTHERS = [each for each in EVERY if each.name != "random_walk"]
+TAUGHT = LearnerConfig(
+    context=32, d_model=32, n_layers=1, n_heads=2, steps=120, seeds=1, batch=16, lr=2e-3, shrink=1.0
+)
+OTHERS = [each for each in BASELINES.values() if each.name != "random_walk"]
+LEARNER = BackboneForecaster("llama", TAUGHT)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nothing_beats_the_walk_on_a_walk(seed: int):
-    assert better_than_the_walk(walk_panel(1600, 3, seed=seed), OTHERS) == []
+    """The learner is taught in earnest: an untaught one would prove nothing."""
+    assert better_than_the_walk(walk_panel(1600, 3, seed=seed), [*OTHERS, LEARNER]) == []
 
 
 def test_an_oracle_beats_the_walk_on_a_walk():
@@ -169,13 +194,29 @@ def test_an_oracle_beats_the_walk_on_a_walk():
 
 
 def test_models_of_volatility_beat_the_walk_where_volatility_moves():
-    taught = LearnerConfig(
-        context=32, d_model=32, n_layers=1, n_heads=2, steps=120, seeds=1, batch=16, lr=2e-3
-    )
-    models = [BASELINES["garch_student_t"], BASELINES["ewma_student_t"]]
+    models = [BASELINES["garch_student_t"], BASELINES["ewma_student_t"], BASELINES["harx"]]
     panel = garch_panel(2400, 3, seed=5)
-    winners = better_than_the_walk(panel, [*models, BackboneForecaster("llama", taught)])
-    assert winners == ["garch_student_t", "ewma_student_t", "llama"]
+    assert better_than_the_walk(panel, models) == [each.name for each in models]
+
+
+def autoregressive_panel(n: int = 2400, symbols: int = 3, phi: float = 0.3) -> Panel:
+    """The sign of a return tells of the next one: no scale model can know, a network can."""
+    members = []
+    for i in range(symbols):
+        noise = np.random.default_rng((7, i)).normal(0, 0.01, n)
+        returns = np.asarray(lfilter([1.0], [1.0, -phi], noise))
+        members.append(bars_from_returns(f"AR-{i}", returns, i))
+    return Panel(tuple(members))
+
+
+def test_the_learner_beats_its_own_prior_where_there_is_something_to_learn():
+    """And only there: on a walk it does not."""
+    for panel, wins in ((autoregressive_panel(), True), (walk_panel(2400, 3, seed=3), False)):
+        folds = walk_forward(panel, Schedule(test_from=panel.clock[900], refit_every=800))
+        cells = [Cell(fold, each) for fold in folds for each in (BASELINES["harx"], LEARNER)]
+        table = frames.merge([run_cell(panel, (1,), "prior", cell).scores for cell in cells])
+        found = inference.skill(table, "llama", "harx", 1)
+        assert (found.crps_skill > 0 and found.p < 0.01) == wins
 
 
 def test_the_panel_of_the_laws_has_every_kind_of_input():

@@ -93,6 +93,19 @@ def test_shrinking_to_nothing_is_the_prior_and_each_horizon_has_its_root(
     assert not np.allclose(half, mass, rtol=1e-5)
 
 
+def test_the_networks_are_averaged(panel: Panel, tiny: FittedLearner):
+    asked = origins_of(panel)
+    each = [
+        FittedLearner(tiny.config, tiny.tokenizer, (network,))
+        .forecast(panel, asked, HORIZONS)
+        .probabilities
+        for network in tiny.networks
+    ]
+    assert not np.allclose(each[0], each[1], rtol=1e-6)
+    together = tiny.forecast(panel, asked, HORIZONS).probabilities
+    np.testing.assert_allclose(together, (each[0] + each[1]) / 2, rtol=1e-9)
+
+
 def test_a_free_head_has_a_weight_a_bin_and_a_low_rank_one_a_function(panel: Panel):
     tokenizer, _ = BackboneForecaster("llama", TINY)._prepared(panel, HORIZONS)  # pyright: ignore[reportPrivateUsage]
     free = LearnerConfig.model_validate(TINY.model_dump() | {"head": "categorical"})
