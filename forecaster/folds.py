@@ -82,6 +82,11 @@ def _refuse_too_little(panel: Panel, schedule: Schedule, clock: Times, first: in
                 f"{bars.symbol}: {len(bars)} bars, needs at least {schedule.fewest_past + 1}"
                 f" ({schedule.fewest_past} of past and one origin); leave it out or fetch more"
             )
+        if np.ptp(bars.close) == 0:
+            raise DataError(
+                f"{bars.symbol}: all {len(bars)} closes are {bars.close[0]:g}; leave it out, there"
+                " is nothing to forecast"
+            )
     if first == len(clock):
         last = clock[-1].astype("datetime64[D]") if len(clock) else "nothing"
         raise DataError(

@@ -1,5 +1,7 @@
 """Folds: the purge by brute force, every origin once, too little history refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -67,6 +69,14 @@ def test_a_young_symbol_joins_when_it_has_enough_past():
     folds = walk_forward(panel, schedule(panel, 149))
     first = min(int(f.origins(panel).bar[f.origins(panel).member == 1].min()) for f in folds[:1])
     assert first == 50
+
+
+def test_prices_that_never_move_are_refused():
+    bars = walk_panel(900, 1).members[0]
+    flat = np.full(900, 5.0)
+    still = Panel((replace(bars, open=flat, high=flat, low=flat, close=flat),))
+    with pytest.raises(DataError, match="WALK-0: all 900 closes are 5; leave it out"):
+        walk_forward(still, schedule(still, 600))
 
 
 @pytest.mark.parametrize(
