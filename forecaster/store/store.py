@@ -117,6 +117,12 @@ class Store:
         manifest = self._manifest()
         entry = manifest.find(symbol, interval)
         if entry is None:
+            others = [e.interval for e in manifest.entries if e.symbol == symbol]
+            if others:
+                raise DataError(
+                    f"{symbol} is in the store {self.root} at interval {', '.join(others)}, not at"
+                    f" {interval}: ask for that, with --set interval={others[0]}"
+                )
             names = [e.symbol for e in manifest.entries if e.interval == interval]
             hint = suggestion(symbol, names) if names else "; it has none of that interval"
             raise DataError(

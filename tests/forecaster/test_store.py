@@ -152,6 +152,12 @@ def test_a_symbol_that_is_not_there(store: Store) -> None:
         store.panel([])
 
 
+def test_a_symbol_at_another_interval_is_said_to_be_there(store: Store) -> None:
+    store.put(daily(2, "AAPL"), ORIGIN)
+    with pytest.raises(DataError, match="at interval 1d, not at 1h: ask for that, with --set"):
+        store.load("AAPL", "1h")
+
+
 # New bars meet old ones
 
 
