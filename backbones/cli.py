@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .train import StepReport
 
 P = ParamSpec("P")
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
 FOLDER = click.Path(path_type=Path)
 
@@ -49,8 +49,9 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         try:
             be_reproducible()
             command(*args, **kwargs)
-        except KeyboardInterrupt as stopped:
-            stop(stopped, "interrupted: go on with --resume", INTERRUPTED)
+        except KeyboardInterrupt as stopped:  # an argument says by which other signal
+            code = TERMINATED if stopped.args else INTERRUPTED
+            stop(stopped, f"{str(stopped) or 'interrupted'}: go on with --resume", code)
         except BackbonesError as error:
             stop(error, str(error), error.exit_code)
         except OSError as error:

@@ -6,6 +6,8 @@ training itself keeps metrics.jsonl and checkpoints/.
 
 import json
 import platform
+import signal
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -76,7 +78,8 @@ def status(folder: Path) -> Generator[None]:
     """Keep status.json true: running, then done, interrupted, or failed with the reason."""
     write_status(folder, "running", None)
     try:
-        yield
+        with sigterm_raised():
+            yield
     except KeyboardInterrupt:
         write_status(folder, "interrupted", None)
         raise
@@ -90,3 +93,23 @@ def write_status(folder: Path, state: str, reason: str | None) -> None:
     """One state, with the time it began."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     replace_file(folder / "status.json", to_json({"state": state, "since": now, "reason": reason}))
+
+
+@contextmanager
+def sigterm_raised() -> Generator[None]:
+    """SIGTERM ends what is inside as Ctrl-C would: KeyboardInterrupt, saying "terminated".
+
+    Signals are the main thread's alone; elsewhere nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt("terminated")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

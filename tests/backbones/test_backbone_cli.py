@@ -1,6 +1,7 @@
 """The commands as a user meets them: answers on stdout, everything else on stderr, exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -112,6 +113,27 @@ def test_resume_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("model.safetensors", "optimizer.safetensors", "state.json", "config.json"):
         one, other = (latest(Path(run) / "checkpoints") / name for run in ("whole", "parts"))
         assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.usefixtures("folder")
+def test_sigterm_ends_a_run_like_ctrl_c() -> None:
+    """A real signal to a real process: status, exit code, one line, and a run that goes on."""
+    small = "--corpus verse.txt --recipe smoke --steps 3000 --set train.checkpoint_every=5 --out x"
+    code = "from backbones.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "-q", "train", *small.split()],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+    )
+    began = time.monotonic()
+    while not Path("x/checkpoints/LATEST").exists() and time.monotonic() - began < 60:
+        time.sleep(0.05)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (143, "error: terminated: go on with --resume\n")
+    assert json.loads(Path("x/status.json").read_text())["state"] == "interrupted"
+    assert latest(Path("x/checkpoints")).is_dir()
 
 
 def interrupted(*_: object) -> float:
