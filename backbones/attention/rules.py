@@ -61,7 +61,8 @@ class ContrastV1(nn.Module):
         )
         self.lam, self.integral = LayerLambda(config, depth), build_integral(config)
         self.norm = build_head_norm(config, self.layout.value_dim)
-        self.factor = 1 - self.lam.lam_init if self.integral is None else 1.0
+        scaled = config.integral == "none" and not config.on_sphere
+        self.factor = 1 - self.lam.lam_init if scaled else 1.0
 
     def forward(self, reading: Reading) -> Tensor:
         """-> [B, H, T, E]."""
