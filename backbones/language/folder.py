@@ -20,17 +20,18 @@ from pydantic import ValidationError
 from ..config import Record
 from ..errors import CheckpointError
 from ..storage import replace_file, to_json
-from ..text.tokenizer import CharTokenizer
+from ..text.tokenizer import Tokenizer, TokenizerFile
 from .plan import TextPlan, first_fault
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def write_plan(folder: Path, plan: TextPlan, tokenizer: CharTokenizer) -> None:
+def write_plan(folder: Path, plan: TextPlan, tokenizer: Tokenizer) -> None:
     """Make the folder and write down what the run is."""
     folder.mkdir(parents=True)
     replace_file(folder / "config.resolved.json", plan.to_json().encode())
-    replace_file(folder / "tokenizer.json", tokenizer.to_json().encode())
+    vocabulary = TokenizerFile(tokenizer=tokenizer)
+    replace_file(folder / "tokenizer.json", vocabulary.to_json().encode())
     here = {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -45,9 +46,9 @@ def read_plan(folder: Path) -> TextPlan:
     return parsed(folder / "config.resolved.json", TextPlan)
 
 
-def read_tokenizer(folder: Path) -> CharTokenizer:
+def read_tokenizer(folder: Path) -> Tokenizer:
     """The tokeniser of a run."""
-    return parsed(folder / "tokenizer.json", CharTokenizer)
+    return parsed(folder / "tokenizer.json", TokenizerFile).tokenizer
 
 
 def parsed(path: Path, record: type[AnyRecord]) -> AnyRecord:

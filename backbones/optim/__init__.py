@@ -6,6 +6,7 @@ from typing import Any, Literal
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from ..attention.lam import TokenLambda
 from ..embedding import Head
 from ..layers import Linear
 from ..recipe import GroupRule, TrainRecipe
@@ -114,7 +115,6 @@ def build_optimizer(model: nn.Module, recipe: TrainRecipe) -> Together:
             options |= {"lr_factor": group.lr_factor, "axis": 1 if axis is None else axis}
             if recipe.muon and axis is not None:
                 options["lr_factor"] *= recipe.muon.lr / recipe.lr
-                options["axis"] = axis if recipe.muon.side == "sphere" else 1
                 by_muon.append(options)
             elif recipe.orthograd and group.role == "matrix":
                 matrices.append(options)
@@ -137,11 +137,18 @@ def optimizers(recipe: TrainRecipe, *groups: list[dict[str, Any]]) -> list[Optim
 
 
 def hidden_matrices(model: nn.Module) -> dict[int, int]:
-    """The weights of the shared linear map, by identity: along which axis their directions lie."""
+    """The weights of the shared linear map, by identity: along which axis their directions lie.
+
+    That is the rows, but for columns that a scheme keeps at length one. A gate of one number a
+    head is no hidden matrix: its few rows are scores, not a map between spaces.
+    """
+    gates = {id(m.gate.weight) for m in model.modules() if isinstance(m, TokenLambda)}
     return {
-        id(module.weight): 1 if module.sphere == "in" else 0
+        id(module.weight): 0 if module.sphere == "out" else 1
         for module in model.modules()
-        if isinstance(module, Linear) and module.weight.requires_grad
+        if isinstance(module, Linear)
+        and module.weight.requires_grad
+        and id(module.weight) not in gates
     }
 
 

@@ -54,16 +54,10 @@ class RoleRates(Record):
 
 
 class MuonRule(Record):
-    """Muon's own knobs (Jordan et al. 2024); the learning rate follows the recipe's schedule.
-
-    `side` is what the step of a matrix [n_out, n_in] is scaled for. "rows": sqrt(max(1, n_out /
-    n_in)), as in the source. "sphere": for the side of the matrix that a scheme keeps at length
-    one, so that each of its directions turns by about lr, whichever side that is.
-    """
+    """Muon's own knobs (Jordan et al. 2024); the learning rate follows the recipe's schedule."""
 
     lr: PositiveFloat = 0.02
     momentum: Beta = 0.95
-    side: Literal["rows", "sphere"] = "rows"
 
 
 class TrainRecipe(Record):

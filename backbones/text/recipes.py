@@ -6,7 +6,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from ..config import Record
 from ..errors import UsageError
-from ..recipe import TrainRecipe
+from ..recipe import Linear, MuonRule, TrainRecipe
 
 
 class TextRecipe(Record):
@@ -40,6 +40,13 @@ init_std were chosen by the same validation part in earlier runs: the result is 
 optimistic.
 """
 
+CPU_MUON = CPU.replace(
+    train=CPU.train.replace(
+        lr=6e-3, weight_decay=0.0, schedule=Linear(), muon=MuonRule(lr=0.02, momentum=0.95)
+    )
+)
+"""The budget of `cpu`, hidden matrices by Muon: for preset llama_qk_norm."""
+
 SMOKE = TextRecipe(
     d_model=32,
     n_layers=2,
@@ -55,7 +62,7 @@ Expected of preset llama on tinyshakespeare: 2.8 to 3.2 nats a character over th
 where the frequencies of single characters give 3.3.
 """
 
-RECIPES = {"cpu": CPU, "smoke": SMOKE}
+RECIPES = {"cpu": CPU, "cpu-muon": CPU_MUON, "smoke": SMOKE}
 
 
 def text_recipe(name: str) -> TextRecipe:

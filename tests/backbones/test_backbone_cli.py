@@ -74,6 +74,43 @@ def test_train_sample_eval_end_to_end() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "how",
+    [
+        ["--tokenizer", "byte", "--set", "loss=taylor"],
+        ["--tokenizer", "bpe", "--vocab-size", "270", "--set", "loss=stablemax"],
+        ["--preset", "ngpt", "--set", "train.muon={}", "--set", "train.weight_decay=0"],
+        ["--set", "train.precision=bf16-mixed", "--set", "train.schedule=linear"],
+        ["--set", "train.precision=bf16", "--set", "split=selection"],
+    ],
+    ids=str,
+)
+def test_axes_of_a_run_end_to_end(how: list[str]) -> None:
+    """What training says is what eval says, and sampling runs, whatever the axes."""
+    trained = train("--out", "run", "--json", *how)
+    assert trained.exit_code == 0, trained.stderr
+    name = "selection_nats" if "split=selection" in how else "validation_nats"
+    told = json.loads(trained.stdout)[name]
+    scored = invoke("eval", "run", "--json")
+    assert scored.exit_code == 0, scored.stderr
+    answer = json.loads(scored.stdout)
+    assert answer[name] == pytest.approx(told, abs=1e-9)
+    assert 0 < answer["softmax_nats"] < 4
+    assert (answer["tokens"] < answer["characters"]) == ("bpe" in how)
+    sampled = invoke("sample", "run", "--prompt", "mercy", "--length", "20")
+    assert sampled.exit_code == 0, sampled.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_runs_on_the_sphere_are_saved_on_it() -> None:
+    trained = train("--out", "run", "--preset", "ngpt", "--set", "train.ema=0.9")
+    assert trained.exit_code == 0, trained.stderr
+    model = language.open_run(Path("run")).model
+    rows = model.backbone.entry.table.norm(dim=1)
+    torch.testing.assert_close(rows, torch.ones_like(rows), rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("folder")
 def test_the_run_folder() -> None:
     train("--out", "run")
     assert sorted(path.name for path in Path("run").iterdir()) == [
@@ -184,7 +221,8 @@ def test_resume_on_a_changed_text_is_refused() -> None:
         (
             ["--corpus", "prose.txt"],
             2,
-            "corpus 'prose.txt' is neither known nor a file: name 'tinyshakespeare' or a text file",
+            "corpus 'prose.txt' is neither known nor a file: name tinyshakespeare, "
+            "shakespeare-rest, wikitext-2 or a text file",
         ),
         ([], 2, "--corpus is missing: 'tinyshakespeare' or the path of a text file"),
         (
@@ -226,6 +264,28 @@ def test_resume_on_a_changed_text_is_refused() -> None:
             ["--corpus", "verse.txt", "--set", "train.lr=fast"],
             2,
             "train.lr='fast': Input should be a valid number, unable to parse string as a number",
+        ),
+        (
+            ["--corpus", "verse.txt", "--set", "tokenizer=byte"],
+            2,
+            "tokenizer 'byte' has 256 ids, backbone.vocab_size=26: name it by --tokenizer, "
+            "which sets both",
+        ),
+        (
+            ["--corpus", "verse.txt", "--vocab-size", "300"],
+            2,
+            "--vocab-size 300 belongs to --tokenizer bpe: characters and bytes have theirs",
+        ),
+        (
+            ["--corpus", "verse.txt", "--path", "x"],
+            2,
+            "--path x belongs to corpus 'wikitext-2', not to 'verse.txt'",
+        ),
+        (
+            ["--corpus", "verse.txt", "--set", "train.schedule=fast"],
+            2,
+            "train.schedule={'kind': 'fast'}: Input tag 'fast' found using 'kind' does not match "
+            "any of the expected tags: 'constant', 'linear', 'cosine', 'restarts', 'wsd'",
         ),
         (
             ["--corpus", "verse.txt", "--set", "batch=5000"],

@@ -127,7 +127,9 @@ def test_muon_has_the_hidden_matrices_and_adamw_the_rest(name: str) -> None:
     optimizer = build_optimizer(model, recipe)
     by_muon, by_adamw = optimizer.parts
     assert isinstance(by_muon, Muon)
+    gates = {n for n, _ in model.named_parameters() if n.endswith("lam.gate.weight")}
     hidden = {id(m.weight) for m in model.modules() if isinstance(m, Linear)}
+    hidden -= {id(p) for n, p in model.named_parameters() if n in gates}
     assert {id(p) for g in by_muon.param_groups for p in g["params"]} == hidden
     factors = {id(p): g["lr_factor"] for g in by_adamw.param_groups for p in g["params"]}
     roles = parameter_roles(model)
@@ -147,17 +149,29 @@ def test_a_prefix_slows_muon_too() -> None:
     assert seen == {(1.0, 0.3), (2.0, 0.1)}
 
 
-def test_a_side_on_the_sphere_is_each_matrixs_own() -> None:
-    model = LanguageModel(CONFIG)
-    recipe = TrainRecipe(steps=1, muon=MuonRule(side="sphere"))
+@pytest.mark.parametrize(("name", "wanted"), [("llama", {1}), ("ngpt", {0, 1})])
+def test_directions_are_rows_but_for_unit_columns(name: str, wanted: set[int]) -> None:
+    model = LanguageModel(SMALL_PRESETS[name])
     axes = {
         id(p): g["axis"]
-        for g in build_optimizer(model, recipe).parts[0].param_groups
+        for g in build_optimizer(model, TrainRecipe(steps=1, muon=MUON)).parts[0].param_groups
         for p in g["params"]
     }
-    linears = [m for m in model.modules() if isinstance(m, Linear)]
-    assert all(axes[id(m.weight)] == (1 if m.sphere == "in" else 0) for m in linears)
-    assert set(axes.values()) == {0, 1}
+    for module in (m for m in model.modules() if isinstance(m, Linear)):
+        assert axes[id(module.weight)] == (0 if module.sphere == "out" else 1)
+    assert set(axes.values()) == wanted
+
+
+def test_a_gate_is_no_hidden_matrix() -> None:
+    """DIFF V2's scores, one number a head, are AdamW's."""
+    model = LanguageModel(SMALL_PRESETS["diff_v2"])
+    by_muon = build_optimizer(model, TrainRecipe(steps=1, muon=MUON)).parts[0]
+    stepped = {id(p) for g in by_muon.param_groups for p in g["params"]}
+    gates = [n for n, p in model.named_parameters() if n.endswith("lam.gate.weight")]
+    assert gates
+    named = dict(model.named_parameters())
+    assert not any(id(named[n]) in stepped for n in gates)
+    assert any(n.endswith("ffn.gate.weight") and id(p) in stepped for n, p in named.items())
 
 
 # OrthoGrad
@@ -308,7 +322,7 @@ def train(folder: Path, stop_after: int | None, *, resume: bool, **how: object) 
 
 WAYS: dict[str, dict[str, object]] = {
     "muon": {"muon": {}},
-    "muon-sphere": {"muon": {"side": "sphere"}, "schedule": {"kind": "restarts", "t_0": 3}},
+    "muon-restarts": {"muon": {"lr": 0.01}, "schedule": {"kind": "restarts", "t_0": 3}},
     "orthograd-tensor": {"orthograd": "tensor", "schedule": "wsd"},
     "orthograd-row": {"orthograd": "row", "ema": 0.9},
 }
