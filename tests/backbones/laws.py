@@ -106,6 +106,16 @@ def scores_depend_on_distance_only(attention: Attention, x: Tensor) -> None:
 
 
 @torch.no_grad()
+def scores_depend_on_distance(attention: Attention, width: int) -> None:
+    """Where every token is the same, only where a key stands tells it from another."""
+    x = torch.randn(width, dtype=torch.float64).expand(1, 6, width)
+    heads = attention.projection.heads(x, 0, attention.projection.memory(x, 0))
+    k = heads.k.repeat_interleave(heads.q.shape[1] // heads.k.shape[1], dim=1)
+    last = attention.projection.scale * heads.q[..., -1:, :] @ k.mT
+    assert (last.diff(dim=-1).abs() > 1e-9).all()
+
+
+@torch.no_grad()
 def stream_enters_at(config: BackboneConfig, rms: float) -> None:
     """Root mean square of the first block's input, over ids that are all different."""
     many = config.replace(vocab_size=4000)

@@ -126,6 +126,7 @@ ROPE = {name: config for name, config in VARIANTS.items() if config.positions ==
 def test_scores_depend_on_distance_only(config: BackboneConfig) -> None:
     x = torch.randn(2, 9, config.d_model, dtype=torch.float64)
     laws.scores_depend_on_distance_only(attention_of(config), x)
+    laws.scores_depend_on_distance(attention_of(config), config.d_model)
 
 
 def test_planted_a_gain_after_the_rotation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,15 @@
-"""DIFF: its lambda, its pairs, its controls."""
+"""DIFF: its lambda, its pairs, as many parameters, and equal to transformers' DiffLlama."""
 
 import math
+from collections.abc import Callable
 
 import laws
 import pytest
 import torch
+from test_backbone_parity import LLAMA_NAMES, loaded, scaled_up
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from transformers import AutoModelForCausalLM, DiffLlamaConfig
 from variants import SMALL_PRESETS
 
 from backbones.attention import LayerCache
@@ -71,3 +75,90 @@ def test_as_many_parameters_as_llama(name: str) -> None:
         return sum(p.numel() for p in LanguageModel(config).parameters())
 
     assert abs(count(SMALL_PRESETS[name]) / count(SMALL_PRESETS["llama"]) - 1) < 0.02
+
+
+# transformers' DiffLlama
+
+VOCAB, WIDTH, LAYERS, HEADS, WIDE, TOLERANCE = 61, 64, 3, 8, 72, 1e-5
+
+
+def diff_llama(kv_heads: int) -> nn.Module:
+    config = DiffLlamaConfig(
+        vocab_size=VOCAB,
+        hidden_size=WIDTH,
+        intermediate_size=WIDE,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=kv_heads,
+        rms_norm_eps=1e-5,
+        tie_word_embeddings=False,
+    )
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+
+
+def halves_to_pairs(weight: Tensor, heads: int) -> Tensor:
+    """Its pair i is heads i and i + H/2; ours is 2i and 2i + 1."""
+    return weight.unflatten(0, (2, heads // 2, -1)).transpose(0, 1).flatten(0, 2)
+
+
+def diff_llama_weights(theirs: dict[str, Tensor], kv_heads: int) -> dict[str, Tensor]:
+    """Its head norm has no gain; its value of pair j is heads j and j + G/2 side by side."""
+    ours = {
+        "backbone.entry.tokens.weight": theirs["model.embed_tokens.weight"],
+        "backbone.exit.gain": theirs["model.norm.weight"],
+        "head.weight": theirs["lm_head.weight"],
+    }
+    for i in range(LAYERS):
+        here, there = f"backbone.blocks.{i}", f"model.layers.{i}"
+        for mine, name in LLAMA_NAMES.items():
+            ours[f"{here}.{mine}"] = theirs[f"{there}.{name}"]
+        for letter, heads in (("q", HEADS), ("k", kv_heads), ("v", kv_heads)):
+            key = f"{here}.attention.projection.{letter}.weight"
+            ours[key] = halves_to_pairs(ours[key], heads)
+        rule = f"{here}.attention.rule"
+        ours[f"{rule}.norm.gain"] = torch.ones(2 * WIDTH // HEADS)
+        for name in ("q1", "k1", "q2", "k2"):
+            ours[f"{rule}.lam.{name}"] = theirs[f"{there}.self_attn.lambda_{name}"]
+    return ours
+
+
+def differential(kv_heads: int) -> BackboneConfig:
+    return BackboneConfig(
+        vocab_size=VOCAB,
+        d_model=WIDTH,
+        n_layers=LAYERS,
+        n_heads=HEADS,
+        n_kv_heads=kv_heads,
+        d_ffn=WIDE,
+        contrast="v1",
+        tie_embeddings=False,
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kv_heads", [8, 4, 2])
+def test_diff_llama(kv_heads: int) -> None:
+    reference, ids = diff_llama(kv_heads), torch.randint(VOCAB, (3, 29))
+    weights = diff_llama_weights(scaled_up(reference), kv_heads)
+    model, theirs = loaded(differential(kv_heads), weights), reference(ids).logits
+    assert theirs.abs().max() > 2
+    torch.testing.assert_close(model(ids), theirs, rtol=0, atol=TOLERANCE)
+    caches = model.new_caches()
+    decoded = torch.cat([model(part, caches) for part in ids.split([7, 1, 20, 1], 1)], 1)
+    torch.testing.assert_close(decoded, theirs, rtol=0, atol=TOLERANCE)
+
+
+def swapped(weight: Tensor, heads: int) -> Tensor:
+    """The two keys of each pair, the other way round."""
+    return weight.unflatten(0, (heads // 2, 2, -1)).flip(1).flatten(0, 2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pairs", [halves_to_pairs, swapped])
+def test_planted_other_pairs_show(pairs: Callable[[Tensor, int], Tensor]) -> None:
+    reference, ids = diff_llama(4), torch.randint(VOCAB, (3, 29))
+    weights = diff_llama_weights(scaled_up(reference), 4)
+    for name in [n for n in weights if n.endswith("projection.k.weight")]:
+        weights[name] = pairs(weights[name], 4)
+    model = loaded(differential(4), weights)
+    assert (model(ids) - reference(ids).logits).abs().max() > 100 * TOLERANCE
