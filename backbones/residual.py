@@ -42,7 +42,8 @@ class Hypersphere(nn.Module):
 
     def forward(self, x: Tensor, branch: Branch) -> Tensor:
         """x [B, T, C] of length one -> the same."""
-        return unit(torch.lerp(x, unit(self.dropout(branch(x))), self.alpha().abs()))
+        direction = unit(self.dropout(branch(x))).to(x.dtype)  # a branch may be narrower
+        return unit(torch.lerp(x, direction, self.alpha().abs()))
 
 
 def build_residual(config: BackboneConfig) -> PreNorm | Hypersphere:

@@ -20,8 +20,10 @@ from backbones.losses import cross_entropy
 from backbones.model import Backbone, LanguageModel
 from backbones.positions import Rotary
 from backbones.presets import PRESETS, Sizes, sized
+from backbones.recipe import Precision
 from backbones.sphere import normalize_weights_
 from backbones.text.recipes import CPU
+from backbones.train.precision import as_trained, computing
 
 LLAMA = SMALL_PRESETS["llama"]
 every = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
@@ -275,6 +277,25 @@ def test_eval_is_deterministic(config: BackboneConfig) -> None:
 def test_planted_dropout_left_on(config: BackboneConfig) -> None:
     with pytest.raises(AssertionError):
         laws.eval_is_deterministic(laws.sharpened(config).train(), laws.tokens(config))
+
+
+# narrow types
+
+
+@torch.no_grad()
+@every
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16"])
+def test_bfloat16_is_near_float32(config: BackboneConfig, precision: Precision) -> None:
+    """In one pass and in pieces: within two or three bits of the eight."""
+    model, ids = LanguageModel(config).eval(), laws.tokens(config)
+    wide = model(ids)
+    as_trained(model, precision)
+    caches = model.new_caches()
+    with computing(precision, torch.device("cpu")):
+        parts = [model(part, caches).float() for part in ids.split([5, 1, 7], dim=1)]
+        whole = model(ids).float()
+    for narrow in (whole, torch.cat(parts, dim=1)):
+        assert (narrow - wide).abs().max() < 0.05 * wide.abs().max()
 
 
 # the sphere
