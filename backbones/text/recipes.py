@@ -45,7 +45,13 @@ CPU_MUON = CPU.replace(
         lr=6e-3, weight_decay=0.0, schedule=Linear(), muon=MuonRule(lr=0.02, momentum=0.95)
     )
 )
-"""The budget of `cpu`, hidden matrices by Muon: for preset llama_qk_norm."""
+"""The budget of `cpu`, hidden matrices by Muon, the rest by AdamW, a line down to 0.
+
+Expected of preset llama_qk_norm on tinyshakespeare: 1.555 +- 0.02 nats a character over the
+validation part, in three to seven minutes on one core; a slow test holds one seed to it. Chosen
+on the split "selection" among four (500 steps, seed 1; see the README); context, batch, init_std
+and warm-up are those of `cpu`, which the validation part chose.
+"""
 
 SMOKE = TextRecipe(
     d_model=32,

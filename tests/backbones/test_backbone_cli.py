@@ -417,3 +417,15 @@ def test_the_cpu_recipe_reads_shakespeare_better_than_nanogpt() -> None:
     assert summary["tokens"] == 1_536_000
     assert summary["validation_nats"] < 1.88
     assert summary["validation_nats"] == pytest.approx(1.65, abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_muon_reads_shakespeare_better_than_adamw() -> None:
+    """The same budget as above; one seed, minutes."""
+    what = ["--corpus", "tinyshakespeare", "--preset", "llama_qk_norm", "--recipe", "cpu-muon"]
+    result = invoke("-q", "train", *what, "--seed", "1", "--out", "run", "--json")
+    summary = json.loads(result.stdout)
+    assert summary["parameters"] == 800_256
+    assert summary["tokens"] == 1_536_000
+    assert summary["validation_nats"] == pytest.approx(1.555, abs=0.02)
