@@ -1,6 +1,7 @@
 """What each precision computes in which type, what it refuses, and that it resumes exactly."""
 
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from backbones.errors import DivergedError, UsageError
 from backbones.losses import cross_entropy
 from backbones.model import LanguageModel
 from backbones.recipe import Precision, TrainRecipe
+from backbones.sphere import normalize_weights_
 from backbones.train import RunFolder, StepReport, computing, fit, step
 from backbones.train.precision import refuse_unsupported
 
@@ -74,6 +76,28 @@ def test_each_learns_about_as_float32_does(precision: Precision) -> None:
     _, _, narrow = train(recipe_of(precision, steps=25, lr=1e-2))
     assert wide < 2.0
     assert narrow == pytest.approx(wide, abs=0.35)
+
+
+@pytest.mark.parametrize("name", SMALL_PRESETS)
+def test_every_preset_trains_in_every_precision(name: str) -> None:
+    """Three steps of Muon, on the sphere where the preset lives there: float32's loss, nearly."""
+    losses: dict[Precision, float] = {}
+    for precision in EVERY:
+        torch.manual_seed(2)
+        model = LanguageModel(SMALL_PRESETS[name])
+        result = fit(
+            model,
+            partial(loss_of_ids, model),
+            recipe_of(precision, steps=3, eps=1e-4, muon={}),
+            after_step=partial(normalize_weights_, model),
+        )
+        assert result.loss is not None
+        losses[precision] = result.loss
+    assert losses == {p: pytest.approx(losses["fp32"], abs=0.05) for p in EVERY}
+
+
+def loss_of_ids(model: LanguageModel, _: int) -> Tensor:
+    return cross_entropy(model(IDS[:, :-1]), IDS[:, 1:])
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16", "fp16-mixed", "fp16"])
