@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .train import StepReport
 
 P = ParamSpec("P")
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
 FOLDER = click.Path(path_type=Path)
 
@@ -29,6 +29,8 @@ as_json = click.option("--json", "json_", is_flag=True, help="One JSON object on
 data_folder = click.option(
     "--data", type=FOLDER, default=Path("data/text"), show_default=True, help="Downloaded corpora."
 )
+
+corpus_path = click.option("--path", type=FOLDER, help="Where your copy of wikitext-2 is.")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -49,8 +51,9 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         try:
             be_reproducible()
             command(*args, **kwargs)
-        except KeyboardInterrupt as stopped:
-            stop(stopped, "interrupted: go on with --resume", INTERRUPTED)
+        except KeyboardInterrupt as stopped:  # an argument says by which other signal
+            code = TERMINATED if stopped.args else INTERRUPTED
+            stop(stopped, f"{str(stopped) or 'interrupted'}: go on with --resume", code)
         except BackbonesError as error:
             stop(error, str(error), error.exit_code)
         except OSError as error:
@@ -125,9 +128,14 @@ def list_presets(json_: bool) -> None:
 
 
 @main.command()
-@click.option("--corpus", help="tinyshakespeare, or the path of a text file.")
+@click.option(
+    "--corpus", help="tinyshakespeare, shakespeare-rest, wikitext-2, or the path of a text file."
+)
+@corpus_path
 @click.option("--preset", help="See `backbones list`.  [default: llama]")
-@click.option("--recipe", help="cpu or smoke.  [default: cpu]")
+@click.option("--recipe", help="cpu, cpu-muon or smoke.  [default: cpu]")
+@click.option("--tokenizer", type=click.Choice(["char", "byte", "bpe"]), help="[default: char]")
+@click.option("--vocab-size", type=click.IntRange(min=1), help="Of a bpe.  [default: 1024]")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, batches and dropout.")
 @click.option("--steps", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="E.g. train.lr=1e-3.")
@@ -162,7 +170,7 @@ def train(dry_run: bool, json_: bool, **options: Any) -> None:
 @as_json
 @reported
 def sample(run: Path, prompt: str, length: int, json_: bool, **how: Any) -> None:
-    """Write on from a prompt, a character at a time."""
+    """Write on from a prompt, a token at a time."""
     from .generate import Sampling
     from .language import open_run, sample_text
 
@@ -173,13 +181,15 @@ def sample(run: Path, prompt: str, length: int, json_: bool, **how: Any) -> None
 @main.command("eval")
 @click.argument("run", type=FOLDER)
 @click.option("--corpus", help="Where the text of the run is now.  [default: where it was]")
+@corpus_path
 @data_folder
 @as_json
 @reported
-def evaluate(run: Path, corpus: str | None, data: Path, json_: bool) -> None:
-    """Score a run on the whole validation part of its corpus."""
+def evaluate(run: Path, corpus: str | None, path: Path | None, data: Path, json_: bool) -> None:
+    """Score a run on the whole validation part of its corpus, in nats a character."""
     from .language import open_run, score_run
     from .text.corpora import load_corpus
 
     opened = open_run(run)
-    answer(score_run(opened, load_corpus(corpus or opened.plan.corpus, data)), json_=json_)
+    text = load_corpus(corpus or opened.plan.corpus, data, path=path)
+    answer(score_run(opened, text), json_=json_)

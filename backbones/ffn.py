@@ -1,4 +1,4 @@
-"""The position-wise branch: GELU or SwiGLU.
+"""The position-wise branch: GELU or SwiGLU, the latter with narrow ends if asked for.
 
 B batch   T positions   C model width   m d_ffn
 """
@@ -7,51 +7,57 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from .config import BackboneConfig
-from .init import initial_std
-from .layers import Linear
+from .stream import Bottleneck, build_amplifier, reader, writer
 
 
 class Gelu(nn.Module):
     """down(gelu(up x)), in the tanh form of gelu.
 
     Source: Hendrycks and Gimpel 2016, section 2; the tanh form is GPT-2's (Hugging Face: gelu_new).
+    On the sphere up x is amplified by sqrt(C) s, as SwiGLU's gate is.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
-        self.up, self.down = reader(config), writer(config)
+        self.up = reader(config, config.d_model, config.d_ffn)
+        self.down = writer(config, config.d_ffn, config.d_model)
+        self.up_gain = build_amplifier(config, config.d_ffn, config.d_model**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, C] -> [B, T, C]."""
-        return self.down(F.gelu(self.up(x), approximate="tanh"))
+        return self.down(F.gelu(self.up_gain(self.up(x)), approximate="tanh"))
 
 
 class SwiGlu(nn.Module):
-    """down(silu(gate x) * up x).
+    """down(silu(gate z) * up z), with z = x.
 
     Source: Shazeer 2020, eq. 6. With m = 8 C / 3 it has as many parameters as a GELU branch of m =
-    4 C.
+    4 C. On the sphere: silu(sqrt(C) s_v gate z) * s_u up z (nGPT, eq. 20, 21).
+
+    With ffn_rank_in, z = norm(W x) is narrow; with ffn_rank_out, what down reads is norm(W h), h
+    being the product. Both norms are those of latent attention, whose idea this takes over (no
+    publication is followed). On the sphere the gate then has sqrt(ffn_rank_in).
     """
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
-        self.gate, self.up, self.down = reader(config), reader(config), writer(config)
+        c, m = config.d_model, config.d_ffn
+        n_in, n_out = config.ffn_rank_in or c, config.ffn_rank_out or m
+        self.enter = self.leave = nn.Identity()
+        if config.ffn_rank_in is not None:
+            self.enter = Bottleneck(config, reader(config, c, n_in))
+        self.gate, self.up = reader(config, n_in, m), reader(config, n_in, m)
+        if config.ffn_rank_out is not None:
+            self.leave = Bottleneck(config, writer(config, m, n_out))
+        self.down = writer(config, n_out, c)
+        self.gate_gain = build_amplifier(config, m, n_in**0.5)
+        self.up_gain = build_amplifier(config, m, 1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, C] -> [B, T, C]."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
-
-
-def reader(config: BackboneConfig) -> Linear:
-    """C -> m."""
-    std = initial_std(config).reader
-    return Linear(config.d_model, config.d_ffn, sphere="in", std=std, bias=config.bias)
-
-
-def writer(config: BackboneConfig) -> Linear:
-    """m -> C."""
-    std = initial_std(config).writer
-    return Linear(config.d_ffn, config.d_model, sphere="out", std=std, bias=config.bias)
+        z = self.enter(x)
+        h = F.silu(self.gate_gain(self.gate(z))) * self.up_gain(self.up(z))
+        return self.down(self.leave(h))
 
 
 def build_ffn(config: BackboneConfig) -> Gelu | SwiGlu:

@@ -8,13 +8,15 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from .config import Record
+from .losses import Link, log_scores
 from .model import LanguageModel
 
 
 class Sampling(Record):
     """How the next token is drawn."""
 
-    temperature: NonNegativeFloat = 1.0  # 0: the likeliest token
+    link: Link = "softmax"  # what the model was trained with: it makes logits probabilities
+    temperature: NonNegativeFloat = 1.0  # divides the link's log scores; 0: the likeliest token
     top_k: PositiveInt | None = None  # draw among the k likeliest
     seed: NonNegativeInt = 0
     window: PositiveInt | None = None  # most positions to look back on; None: what the model can
@@ -50,11 +52,15 @@ def window_of(model: LanguageModel, sampling: Sampling) -> int | None:
 
 
 def next_token(logits: Tensor, sampling: Sampling, draw: torch.Generator) -> Tensor:
-    """Logits [B, V] -> a token each, [B, 1]."""
+    """Logits [B, V] -> a token each, [B, 1].
+
+    The largest logit is not always the likeliest token (Taylor), the largest log score is.
+    """
+    scores = log_scores(logits, sampling.link)
     if sampling.temperature == 0:
-        return logits.argmax(dim=-1, keepdim=True)
-    logits = logits.float() / sampling.temperature
-    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
-        least = logits.topk(sampling.top_k).values[:, -1:]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    return torch.multinomial(logits.softmax(dim=-1), 1, generator=draw)
+        return scores.argmax(dim=-1, keepdim=True)
+    scores = scores / sampling.temperature
+    if sampling.top_k is not None and sampling.top_k < scores.shape[-1]:
+        least = scores.topk(sampling.top_k).values[:, -1:]
+        scores = scores.masked_fill(scores < least, -torch.inf)
+    return torch.multinomial(scores.softmax(dim=-1), 1, generator=draw)

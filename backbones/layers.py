@@ -1,8 +1,9 @@
-"""The parts that every variant shares: the linear map and the norms.
+"""The parts that every variant shares: linear maps, tables, norms and learned scales.
 
 B batch   T positions   C model width
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -11,22 +12,37 @@ from torch.nn import functional as F  # noqa: N812
 
 from .config import BackboneConfig
 
+Side = Literal["in", "out"]
+
+
+def unit(x: Tensor, dim: int = -1) -> Tensor:
+    """x at length one along `dim`, taken in float32 for narrower types; zero stays zero."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    return F.normalize(wide, dim=dim).to(x.dtype)
+
 
 class Linear(nn.Module):
-    """y = W x + b, and which side of W faces the residual stream.
+    """y = W x + b, and which side of W holds directions.
 
-    `sphere="in"`: each row reads the stream. `sphere="out"`: each column writes to it. A scheme
-    that keeps the stream on a sphere normalises W along that side, so what must be normalised is
-    data, not a list.
+    `sphere="in"`: each row is one, of the space that is read. `sphere="out"`: each column is one,
+    of the space that is written. None: neither, and W is free. So what a scheme normalises is data,
+    not a list.
     """
 
     def __init__(
-        self, n_in: int, n_out: int, *, sphere: Literal["in", "out"], std: float, bias: bool
+        self, n_in: int, n_out: int, *, sphere: Side | None, std: float, bias: bool
     ) -> None:
         super().__init__()
-        self.sphere = sphere
+        self.sphere: Side | None = sphere
         self.weight = nn.Parameter(torch.empty(n_out, n_in).normal_(std=std))
         self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
+        self.normalize_()
+
+    @torch.no_grad()
+    def normalize_(self) -> None:
+        """Bring every direction back to length one."""
+        if self.sphere is not None:
+            self.weight.copy_(unit(self.weight, dim=1 if self.sphere == "in" else 0))
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., n_in] -> [..., n_out]."""
@@ -65,6 +81,44 @@ class LayerNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> [..., width]."""
         return F.layer_norm(x, self.gain.shape, self.gain, self.bias, self.eps)
+
+
+class UnitNorm(nn.Module):
+    """x / |x|: `unit` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., width] -> [..., width]."""
+        return unit(x)
+
+
+class LearnedScale(nn.Module):
+    """Trained numbers that start at `init` and are stored at `scale`.
+
+    Source: Loshchilov et al. 2024 (nGPT), section 2.5. Adam moves what is stored by about lr a
+    step, and so what is used by lr init / scale. They are stored flat: optimisers take them for the
+    vectors that they are.
+    """
+
+    def __init__(self, *shape: int, init: float, scale: float) -> None:
+        super().__init__()
+        self.shape, self.gain = shape, init / scale
+        self.raw = nn.Parameter(torch.full((math.prod(shape),), scale))
+
+    def forward(self) -> Tensor:
+        """-> [*shape]."""
+        return (self.raw * self.gain).view(self.shape)
+
+
+class Amplifier(nn.Module):
+    """x times a fixed factor, and times a learned scale where there is one."""
+
+    def __init__(self, factor: float, scale: LearnedScale | None = None) -> None:
+        super().__init__()
+        self.factor, self.scale = factor, scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., width] -> [..., width]."""
+        return x * self.factor if self.scale is None else x * (self.scale() * self.factor)
 
 
 def build_norm(config: BackboneConfig) -> RmsNorm | LayerNorm:

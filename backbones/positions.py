@@ -64,15 +64,19 @@ class LearnedPositions(nn.Module):
 
 
 class SinusoidalPositions(nn.Module):
-    """Add sin(p 10000^(-2i/C)) at channel 2i and the cosine at 2i+1.
+    """Add f sin(p 10000^(-2i/C)) at channel 2i and f times the cosine at 2i+1.
 
-    Source: Vaswani et al. 2017, section 3.5.
+    Source: Vaswani et al. 2017, section 3.5, where f is 1.
     """
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
 
     def forward(self, x: Tensor, start: int) -> Tensor:
         """x [B, T, C] -> x plus the sinusoids of its positions."""
         cos, sin = turns(start, x.shape[-2], x.shape[-1], 10_000.0)
-        return x + torch.stack((sin, cos), dim=-1).flatten(-2).to(x)
+        return x + self.factor * torch.stack((sin, cos), dim=-1).flatten(-2).to(x)
 
 
 def turns(start: int, count: int, width: int, base: float) -> tuple[Tensor, Tensor]:

@@ -5,10 +5,12 @@ B batch   T positions   C model width
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 
 from .config import BackboneConfig
-from .layers import LayerNorm, RmsNorm, build_norm
+from .init import BRANCH_PACE, stored_at
+from .layers import Amplifier, LayerNorm, LearnedScale, RmsNorm, build_norm, unit
 
 Branch = Callable[[Tensor], Tensor]
 
@@ -26,11 +28,39 @@ class PreNorm(nn.Module):
         return x + self.dropout(branch(self.norm(x)))
 
 
-def build_residual(config: BackboneConfig) -> PreNorm:
+class Hypersphere(nn.Module):
+    """unit(x + |alpha| (unit(dropout(branch(x))) - x)): x turns part of the way to a direction.
+
+    Source: Loshchilov et al. 2024 (nGPT), eq. 10 and 11; the absolute value is its code's.
+    Departure: dropout, which the source does not use. `paces` is C, or 1 for one pace a branch.
+    """
+
+    def __init__(self, config: BackboneConfig, paces: int) -> None:
+        super().__init__()
+        self.alpha = LearnedScale(paces, init=BRANCH_PACE, scale=stored_at(config))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, branch: Branch) -> Tensor:
+        """x [B, T, C] of length one -> the same."""
+        direction = unit(self.dropout(branch(x))).to(x.dtype)  # a branch may be narrower
+        return unit(torch.lerp(x, direction, self.alpha().abs()))
+
+
+def build_residual(config: BackboneConfig) -> PreNorm | Hypersphere:
     """The rule by which each branch of `config` joins the stream."""
-    return PreNorm(config)
+    match config.scheme:
+        case "pre_norm":
+            return PreNorm(config)
+        case "ngpt":
+            return Hypersphere(config, config.d_model)
+        case "ngpt_simple":
+            return Hypersphere(config, 1)
 
 
-def build_exit(config: BackboneConfig) -> RmsNorm | LayerNorm:
-    """What the stream passes before it is read: a pre-norm stack ends with a norm of its own."""
-    return build_norm(config)
+def build_exit(config: BackboneConfig) -> RmsNorm | LayerNorm | Amplifier:
+    """What the stream passes before it is read, so that it is read at RMS 1 in every scheme.
+
+    A pre-norm stack ends with a norm of its own. On the sphere there is none: sqrt(C) turns a
+    length of one into an RMS of one, and nGPT's head divides by it again.
+    """
+    return Amplifier(config.d_model**0.5) if config.on_sphere else build_norm(config)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
-from .layout import LayerCache
+from .fused import Masking, fused_for
+from .layout import Heads, LayerCache
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
@@ -21,19 +21,31 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
     serves the H/G heads that follow g H/G. Source: Vaswani et al. 2017, eq. 1.
     """
     heads, maps, t = q.shape[1:4]
-    s, repeats = k.shape[-2], heads // k.shape[1]
-    k, v = (over_heads(x, repeats, maps) for x in (k, v))
-    mask = None
-    if 1 < t < s:  # torch's is_causal would align the queries with the first keys, not the last
-        mask = torch.ones(t, s, dtype=torch.bool, device=q.device).tril(s - t)
-    reads = F.scaled_dot_product_attention(
-        q.flatten(1, 2), k, v, attn_mask=mask, is_causal=1 < t == s, scale=scale
-    )
-    return reads.unflatten(1, (heads, maps))
+    s = k.shape[-2]
+    k, v = over_heads(k, heads, maps), over_heads(v, heads, maps)
+    # torch's is_causal would align fewer queries with the first keys, not the last
+    mask = seen(t, s, q.device) if 1 < t < s else None
+    how = Masking(mask=mask, is_causal=1 < t == s, scale=scale)
+    return fused_for(q, v)(q.flatten(1, 2), k, v, how).unflatten(1, (heads, maps))
 
 
-def over_heads(x: Tensor, repeats: int, maps: int) -> Tensor:
-    """[B, G, K or 1, S, D] -> [B, G*repeats*maps, S, D], each repeated in place."""
+def weights(q: Tensor, k: Tensor, *, scale: float) -> Tensor:
+    """The maps that `attend` reads through, written out, in float32 or wider: [B, H, M, T, S]."""
+    heads, maps, t = q.shape[1:4]
+    scores = scale * q.flatten(1, 2) @ over_heads(k, heads, maps).mT
+    scores = scores.masked_fill(~seen(t, k.shape[-2], q.device), -torch.inf)
+    wide = torch.promote_types(scores.dtype, torch.float32)
+    return scores.softmax(dim=-1, dtype=wide).unflatten(1, (heads, maps))
+
+
+def seen(t: int, s: int, device: torch.device) -> Tensor:
+    """[T, S], True where a query, of the last T positions, is not before the key."""
+    return torch.ones(t, s, dtype=torch.bool, device=device).tril(s - t)
+
+
+def over_heads(x: Tensor, heads: int, maps: int) -> Tensor:
+    """[B, G, K or 1, S, D] -> [B, heads*maps, S, D], each repeated in place."""
+    repeats = heads // x.shape[1]
     if repeats > 1:
         x = x.repeat_interleave(repeats, dim=1)
     return x.expand(-1, -1, maps, -1, -1).flatten(1, 2)
@@ -41,19 +53,15 @@ def over_heads(x: Tensor, repeats: int, maps: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """All that a rule may use: the maps (as queries and keys), the values, the stream, the past.
+    """All that a rule may use: queries, keys and values, the stream, the past."""
 
-    The maps themselves are `through(identity of size S)`; few rules need them.
-    """
-
-    q: Tensor  # [B, H, M, T, D]
-    k: Tensor  # [B, G, K, S, D]
-    v: Tensor  # [B, G, 1, S, E]
-    x: Tensor  # [B, T, C], normalised: what the branch was given
+    heads: Heads
+    x: Tensor  # [B, T, C]: what the branch was given
     past: LayerCache
     start: int  # position of the first query
     scale: float
 
-    def through(self, values: Tensor) -> Tensor:
-        """Values [B, G, 1, S, E] as each map reads them: [B, H, M, T, E]."""
-        return attend(self.q, self.k, values, scale=self.scale)
+    def through_maps(self) -> Tensor:
+        """What each map reads of the values: [B, H, M, T, E]."""
+        h = self.heads
+        return h.lift(attend(h.q, h.k, h.v, scale=self.scale))

@@ -1,7 +1,6 @@
 """Where queries, keys and values come from, and what of them is worth keeping for the next token.
 
-`memory` is all that a cache stores; `keys_values` makes the rest of it. A projection norms, then
-turns.
+`memory` is all that a cache stores; `heads` makes the rest of it. A projection norms, then turns.
 
 B batch   T queries   S keys so far   C model width
 H heads   G key/value heads   M maps a head   K key sets a head   D query width   E value width
@@ -10,11 +9,11 @@ H heads   G key/value heads   M maps a head   K key sets a head   D query width 
 from torch import Tensor, nn
 
 from ..config import BackboneConfig
-from ..init import initial_std
-from ..layers import Linear
 from ..positions import build_rotation
-from .layout import HeadLayout, split
-from .qk_norm import QkNorm
+from ..stream import reader
+from .latent import Compressed
+from .layout import HeadLayout, Heads, split
+from .qk_norm import Origin, QkNorm
 
 
 class Grouped(nn.Module):
@@ -25,11 +24,12 @@ class Grouped(nn.Module):
 
     def __init__(self, config: BackboneConfig, layout: HeadLayout) -> None:
         super().__init__()
+        c = config.d_model
         self.layout, self.rotation = layout, build_rotation(config)
-        self.norm = QkNorm(config, layout.query_dim)
-        self.q = reader(config, layout.heads * layout.maps * layout.query_dim)
-        self.k = reader(config, layout.groups * layout.key_sets * layout.query_dim)
-        self.v = reader(config, layout.groups * layout.value_dim)
+        self.norm = QkNorm(config, layout, Origin(query=c, key=c))
+        self.q = reader(config, c, layout.heads * layout.maps * layout.query_dim)
+        self.k = reader(config, c, layout.groups * layout.key_sets * layout.query_dim)
+        self.v = reader(config, c, layout.groups * layout.value_dim)
 
     @property
     def scale(self) -> float:
@@ -41,23 +41,20 @@ class Grouped(nn.Module):
         q = split(self.q(x), self.layout.heads, self.layout.maps)
         return self.rotation(self.norm.queries(q), start)
 
-    def memory(self, x: Tensor, start: int) -> tuple[Tensor, Tensor]:
+    def memory(self, x: Tensor, start: int) -> tuple[Tensor, ...]:
         """x [B, T, C] -> keys [B, G, K, T, D], values [B, G, 1, T, E]."""
         k = split(self.k(x), self.layout.groups, self.layout.key_sets)
         v = split(self.v(x), self.layout.groups, 1)
         return self.rotation(self.norm.keys(k), start), v
 
-    def keys_values(self, memory: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Memory -> keys [B, G, K, S, D], values [B, G, 1, S, E]: here the memory itself."""
-        return memory
+    def heads(self, x: Tensor, start: int, memory: tuple[Tensor, ...]) -> Heads:
+        """What is read: memory as it is."""
+        k, v = memory
+        return Heads(q=self.queries(x, start), k=k, v=v, lift=nn.Identity())
 
 
-def reader(config: BackboneConfig, n_out: int) -> Linear:
-    """C -> n_out."""
-    std = initial_std(config).reader
-    return Linear(config.d_model, n_out, sphere="in", std=std, bias=config.bias)
-
-
-def build_projection(config: BackboneConfig, layout: HeadLayout) -> Grouped:
+def build_projection(config: BackboneConfig, layout: HeadLayout) -> Grouped | Compressed:
     """The projection that `config` asks for, of the shapes that its rule needs."""
-    return Grouped(config, layout)
+    if config.latent is None:
+        return Grouped(config, layout)
+    return Compressed(config, config.latent, layout)

@@ -6,7 +6,8 @@
         optimizer.safetensors              "<moment>/<parameter>", "raw/<parameter>" (the weights in
                                            training, where the average is kept too), "rng/torch"
         config.json                        what the run is: resuming another one is refused
-        state.json                         step, threads, versions, sha256 of the other files
+        state.json                         step, loss scale, threads, versions, sha256 of the
+                                           other files
 
 A checkpoint is written beside its place, synced, and renamed: a reader sees all of it or none.
 """
@@ -20,9 +21,9 @@ from typing import Any
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from ..errors import CheckpointError
+from ..optim import Together
 from ..storage import replace_file, to_json, write_folder
 from .files import (
     differences,
@@ -44,17 +45,17 @@ __all__ = [
     "trainable",
 ]
 
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what torch's AdamW keeps for a parameter
-
 
 @dataclass(slots=True)
 class TrainingState:
     """All that a step changes. `average` maps parameter names to their running average."""
 
     model: nn.Module
-    optimizer: AdamW
+    optimizer: Together
     average: dict[str, Tensor] | None
     step: int = 0
+    scale: float = 1.0  # of the loss, against underflow in float16
+    steady: int = 0  # steps since that scale changed
 
 
 def save_checkpoint(folder: Path, state: TrainingState, config: Mapping[str, Any]) -> Path:
@@ -67,6 +68,8 @@ def save_checkpoint(folder: Path, state: TrainingState, config: Mapping[str, Any
     }
     about = {
         "step": state.step,
+        "scale": state.scale,
+        "steady": state.steady,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
@@ -95,13 +98,14 @@ def restore_checkpoint(place: Path, state: TrainingState, config: Mapping[str, A
         weights |= take(rest, "raw/")
     assign(place, state.model.state_dict(), weights)
     for name, parameter in trainable(state.model).items():
-        moments = {kind: rest.pop(f"{kind}/{name}") for kind in MOMENTS if f"{kind}/{name}" in rest}
-        refuse_other_moments(f"{place}: {{}} of {name}", moments, parameter)
-        state.optimizer.state[parameter] = {k: m.to(parameter.device) for k, m in moments.items()}
+        forms = state.optimizer.forms(parameter)
+        moments = {kind: rest.pop(f"{kind}/{name}") for kind in forms if f"{kind}/{name}" in rest}
+        refuse_other_moments(f"{place}: {{}} of {name}", moments, forms)
+        state.optimizer.restore(parameter, moments)
     generator = rest.pop("rng/torch")
     if rest:
         raise CheckpointError(f"{place} holds {min(rest)!r}, which this model does not have")
-    state.step = about["step"]
+    state.step, state.scale, state.steady = about["step"], about["scale"], about["steady"]
     torch.set_rng_state(generator)  # last: nothing after it may draw
 
 
@@ -119,8 +123,8 @@ def optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
     """Everything else that the next step depends on."""
     tensors = {"rng/torch": torch.get_rng_state()}
     for name, parameter in trainable(state.model).items():
-        moments = state.optimizer.state[parameter]  # empty where no gradient has come yet
-        tensors |= {f"{kind}/{name}": moments[kind] for kind in MOMENTS if moments}
+        moments = state.optimizer.moments(parameter)  # empty where no gradient has come yet
+        tensors |= {f"{kind}/{name}": moment for kind, moment in moments.items()}
         if state.average is not None:
             tensors[f"raw/{name}"] = parameter.detach()
     return tensors
@@ -153,13 +157,12 @@ def assign(place: Path, targets: Mapping[str, Tensor], tensors: Mapping[str, Ten
 
 
 def refuse_other_moments(
-    subject: str, moments: Mapping[str, Tensor], parameter: nn.Parameter
+    subject: str, moments: Mapping[str, Tensor], forms: Mapping[str, Tensor]
 ) -> None:
-    """CheckpointError unless all moments are there, or none, and of the parameter's shape and type.
+    """CheckpointError unless all moments are there, or none, each of its form's shape and type.
 
     torch's own `load_state_dict` checks neither shape nor type.
     """
-    forms = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
     for kind, form in forms.items() if moments else ():
         if kind not in moments:
             raise CheckpointError(f"{subject.format(kind)} is missing, {sorted(moments)} are there")

@@ -79,7 +79,7 @@ def read_state(place: Path) -> dict[str, Any]:
         about = json.loads(read_bytes(path))
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    lacking = {"step", "threads", "sha256"} - about.keys()
+    lacking = {"step", "scale", "steady", "threads", "sha256"} - about.keys()
     if lacking:
         raise CheckpointError(f"{path} is damaged: it has no {min(lacking)!r}")
     return about

@@ -6,6 +6,8 @@ training itself keeps metrics.jsonl and checkpoints/.
 
 import json
 import platform
+import signal
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,17 +20,18 @@ from pydantic import ValidationError
 from ..config import Record
 from ..errors import CheckpointError
 from ..storage import replace_file, to_json
-from ..text.tokenizer import CharTokenizer
+from ..text.tokenizer import Tokenizer, TokenizerFile
 from .plan import TextPlan, first_fault
 
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def write_plan(folder: Path, plan: TextPlan, tokenizer: CharTokenizer) -> None:
+def write_plan(folder: Path, plan: TextPlan, tokenizer: Tokenizer) -> None:
     """Make the folder and write down what the run is."""
     folder.mkdir(parents=True)
     replace_file(folder / "config.resolved.json", plan.to_json().encode())
-    replace_file(folder / "tokenizer.json", tokenizer.to_json().encode())
+    vocabulary = TokenizerFile(tokenizer=tokenizer)
+    replace_file(folder / "tokenizer.json", vocabulary.to_json().encode())
     here = {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -43,9 +46,9 @@ def read_plan(folder: Path) -> TextPlan:
     return parsed(folder / "config.resolved.json", TextPlan)
 
 
-def read_tokenizer(folder: Path) -> CharTokenizer:
+def read_tokenizer(folder: Path) -> Tokenizer:
     """The tokeniser of a run."""
-    return parsed(folder / "tokenizer.json", CharTokenizer)
+    return parsed(folder / "tokenizer.json", TokenizerFile).tokenizer
 
 
 def parsed(path: Path, record: type[AnyRecord]) -> AnyRecord:
@@ -76,7 +79,8 @@ def status(folder: Path) -> Generator[None]:
     """Keep status.json true: running, then done, interrupted, or failed with the reason."""
     write_status(folder, "running", None)
     try:
-        yield
+        with sigterm_raised():
+            yield
     except KeyboardInterrupt:
         write_status(folder, "interrupted", None)
         raise
@@ -90,3 +94,23 @@ def write_status(folder: Path, state: str, reason: str | None) -> None:
     """One state, with the time it began."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     replace_file(folder / "status.json", to_json({"state": state, "since": now, "reason": reason}))
+
+
+@contextmanager
+def sigterm_raised() -> Generator[None]:
+    """SIGTERM ends what is inside as Ctrl-C would: KeyboardInterrupt, saying "terminated".
+
+    Signals are the main thread's alone; elsewhere nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt("terminated")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -8,12 +8,15 @@ from pydantic import PositiveInt, ValidationError
 
 from ..config import BackboneConfig, Record
 from ..errors import UsageError
+from ..losses import Link
 from ..model import LanguageModel
 from ..presets import PRESETS, Sizes, preset, sized
 from ..recipe import TrainRecipe
-from ..text.corpora import Corpus
+from ..text.corpora import Corpus, Split
 from ..text.recipes import TextRecipe, text_recipe
-from ..text.tokenizer import CharTokenizer
+from ..text.tokenizer import Kind, fit_tokenizer
+
+BPE_IDS = 1024  # of a bpe whose size is not given
 
 
 class TextPlan(Record):
@@ -23,24 +26,34 @@ class TextPlan(Record):
     corpus_sha256: str
     preset: str
     recipe_name: str
+    split: Split = "validation"  # "selection": to choose a recipe; see Corpus.parts_for
+    tokenizer: Kind = "char"
+    loss: Link = "softmax"
     context: PositiveInt
     batch: PositiveInt
     backbone: BackboneConfig
     train: TrainRecipe
 
 
-def plan_run(corpus: Corpus, preset_name: str, recipe_name: str) -> TextPlan:
-    """A preset on a corpus under a recipe; UsageError for a name that does not exist."""
+def plan_run(
+    corpus: Corpus, preset_name: str, recipe_name: str, kind: Kind = "char", merges: int = BPE_IDS
+) -> TextPlan:
+    """A preset on a corpus under a recipe; UsageError for a name that does not exist.
+
+    `merges` is how many ids a bpe may have.
+    """
     recipe = text_recipe(recipe_name)
-    sizes = sizes_of(recipe, CharTokenizer.of(corpus.text).vocab_size)
+    tokenizer = fit_tokenizer(kind, corpus.text, corpus.parts[0], merges)
+    axes = sized(preset(preset_name), sizes_of(recipe, tokenizer.vocab_size))
     return TextPlan(
         corpus=corpus.name,
         corpus_sha256=corpus.sha256,
         preset=preset_name,
         recipe_name=recipe_name,
+        tokenizer=kind,
         context=recipe.context,
         batch=recipe.batch,
-        backbone=sized(preset(preset_name), sizes).replace(init_std=recipe.init_std),
+        backbone=axes.replace(init_std=recipe.init_std),
         train=recipe.train,
     )
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from ..errors import UsageError
 from ..text.corpora import Corpus, load_corpus
+from ..text.tokenizer import Kind
 from .folder import read_plan
-from .plan import TextPlan, changed, plan_run
+from .plan import BPE_IDS, TextPlan, changed, plan_run
 
 PRESET, RECIPE = "llama", "cpu"  # where a new run does not say
 
@@ -21,11 +22,14 @@ class TrainRequest:
     corpus: str | None = None
     preset: str | None = None
     recipe: str | None = None
+    tokenizer: Kind | None = None
+    vocab_size: int | None = None  # of a bpe
     seed: int | None = None
     steps: int | None = None
     changes: tuple[str, ...] = ()  # each FIELD=VALUE
     out: Path | None = None
     resume: Path | None = None
+    path: Path | None = None  # where a corpus lies that no package holds
     data: Path
 
 
@@ -45,8 +49,19 @@ def prepare(request: TrainRequest) -> Prepared:
         return prepare_resume(request, request.resume)
     if request.corpus is None:
         raise UsageError("--corpus is missing: 'tinyshakespeare' or the path of a text file")
-    corpus = load_corpus(request.corpus, request.data)
-    plan = plan_run(corpus, request.preset or PRESET, request.recipe or RECIPE)
+    if request.vocab_size is not None and request.tokenizer != "bpe":
+        raise UsageError(
+            f"--vocab-size {request.vocab_size} belongs to --tokenizer bpe: "
+            "characters and bytes have theirs"
+        )
+    corpus = load_corpus(request.corpus, request.data, path=request.path)
+    plan = plan_run(
+        corpus,
+        request.preset or PRESET,
+        request.recipe or RECIPE,
+        request.tokenizer or "char",
+        request.vocab_size or BPE_IDS,
+    )
     plan = changed(plan, parsed(request))
     return Prepared(
         corpus=corpus, plan=plan, folder=request.out or default_folder(corpus, plan), resume=False
@@ -58,8 +73,13 @@ def prepare_resume(request: TrainRequest, folder: Path) -> Prepared:
     if request.out is not None:
         raise UsageError(f"--out {request.out} and --resume {folder}: a run goes on in its folder")
     plan = read_plan(folder)
-    corpus = load_corpus(request.corpus or plan.corpus, request.data)
-    names = {"preset": request.preset, "recipe_name": request.recipe}
+    corpus = load_corpus(request.corpus or plan.corpus, request.data, path=request.path)
+    names = {
+        "preset": request.preset,
+        "recipe_name": request.recipe,
+        "tokenizer": request.tokenizer,
+        "backbone.vocab_size": request.vocab_size,
+    }
     given: dict[str, Any] = {name: value for name, value in names.items() if value is not None}
     if request.corpus is not None:
         given |= {"corpus": corpus.name, "corpus_sha256": corpus.sha256}

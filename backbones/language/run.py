@@ -1,7 +1,4 @@
-"""Train a plan in a folder, and use what came of it.
-
-B windows   T context
-"""
+"""Train a plan in a folder, and use what came of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,22 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..checkpoint import differences, latest, load_weights
+from ..embedding import vocabulary
 from ..errors import CheckpointError, CorpusError, UsageError
 from ..generate import Sampling, generate
-from ..losses import cross_entropy
 from ..model import LanguageModel
+from ..sphere import normalize_weights_
 from ..storage import replace_file, to_json
-from ..text.batches import Batches, every_window
+from ..text.batches import Batches
 from ..text.corpora import Corpus
-from ..text.tokenizer import CharTokenizer
-from ..train import RunFolder, StepReport, fit
+from ..text.tokenizer import Tokenizer, fit_tokenizer
+from ..train import RunFolder, StepReport, as_trained, computing, device_of, fit
 from .folder import read_plan, read_tokenizer, status, training_seconds, write_plan
 from .plan import TextPlan
-
-SCORED_AT_ONCE = 64  # windows; memory depends on it, results do not
+from .score import held_out, loss_of, mean_nats, softmax_nats
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +29,7 @@ class LanguageRun:
 
     folder: Path
     plan: TextPlan
-    tokenizer: CharTokenizer
+    tokenizer: Tokenizer
     model: LanguageModel
 
 
@@ -47,19 +43,22 @@ def train_run(
 ) -> dict[str, Any]:
     """Train by the plan in `folder`; returns the summary that is written there too.
 
-    Raises UsageError where a new run's folder exists, CheckpointError where a resumed one is of
-    another plan, CorpusError where the text is too short or is not the plan's, DivergedError.
+    Raises UsageError where a new run's folder exists or the plan has another tokeniser's size,
+    CheckpointError where a resumed run is of another plan, CorpusError where the text is too short
+    or is not the plan's, DivergedError.
     """
     if folder.exists() and not resume:
         raise UsageError(f"{folder} exists: name another --out, or go on with --resume {folder}")
     if resume:
         refuse_other_plan(folder, plan)
     refuse_other_text(corpus, plan)
-    tokenizer = CharTokenizer.of(corpus.text)
-    ids, held_out = (tokenizer.encode(part) for part in corpus.parts)
-    batches = Batches(ids=ids, context=plan.context, batch=plan.batch, seed=plan.train.seed)
+    tokenizer = read_tokenizer(folder) if resume else tokenizer_of(corpus, plan)
+    training, scored = corpus.parts_for(plan.split)
+    batches = Batches(
+        ids=tokenizer.encode(training), context=plan.context, batch=plan.batch, seed=plan.train.seed
+    )
     batches(0)  # a text too short for a batch is refused before anything is written
-    windows = every_window(held_out, plan.context)
+    text = held_out(scored, tokenizer, plan.context)
     torch.manual_seed(plan.train.seed)
     model = LanguageModel(plan.backbone)
     if not resume:
@@ -68,15 +67,28 @@ def train_run(
     with status(folder):
         result = fit(
             model,
-            lambda step: loss_of(model, batches(step)),
+            lambda step: loss_of(model, batches(step), plan.loss),
             plan.train,
-            evaluate=lambda: {"validation_nats": mean_nats(model, windows)},
+            evaluate=lambda: {f"{plan.split}_nats": mean_nats(model, text, plan.loss)},
             run=RunFolder(path=folder, config=config, resume=resume),
             on_step=on_step,
+            after_step=lambda: normalize_weights_(model),
         )
         summary = summarise(plan, model, folder) | dict(result.scores)
         replace_file(folder / "summary.json", to_json(summary))
     return summary
+
+
+def tokenizer_of(corpus: Corpus, plan: TextPlan) -> Tokenizer:
+    """The plan's tokeniser of its corpus; UsageError where its size is not the backbone's."""
+    size = vocabulary(plan.backbone)
+    tokenizer = fit_tokenizer(plan.tokenizer, corpus.text, corpus.parts_for(plan.split)[0], size)
+    if tokenizer.vocab_size != size:
+        raise UsageError(
+            f"tokenizer {plan.tokenizer!r} has {tokenizer.vocab_size} ids, backbone.vocab_size="
+            f"{size}: name it by --tokenizer, which sets both"
+        )
+    return tokenizer
 
 
 def summarise(plan: TextPlan, model: LanguageModel, folder: Path) -> dict[str, Any]:
@@ -87,6 +99,8 @@ def summarise(plan: TextPlan, model: LanguageModel, folder: Path) -> dict[str, A
         "preset": plan.preset,
         "corpus": plan.corpus,
         "recipe": plan.recipe_name,
+        "tokenizer": plan.tokenizer,
+        "loss": plan.loss,
         "seed": plan.train.seed,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "steps": steps,
@@ -100,6 +114,7 @@ def open_run(folder: Path) -> LanguageRun:
     """The run in a folder; CheckpointError where there is none, or where it is damaged."""
     plan = read_plan(folder)
     model = LanguageModel(plan.backbone)
+    as_trained(model, plan.train.precision)
     load_weights(latest(folder / "checkpoints"), model)
     return LanguageRun(
         folder=folder, plan=plan, tokenizer=read_tokenizer(folder), model=model.eval()
@@ -107,20 +122,32 @@ def open_run(folder: Path) -> LanguageRun:
 
 
 def score_run(run: LanguageRun, corpus: Corpus) -> dict[str, Any]:
-    """Mean nats a character over all windows of the validation part that do not overlap."""
+    """Mean nats a character over all windows of the plan's split that do not overlap.
+
+    Under the link of the loss, and under a softmax with one temperature, which is fitted on the
+    end of what the run was trained on.
+    """
     refuse_other_text(corpus, run.plan)
-    windows = every_window(run.tokenizer.encode(corpus.parts[1]), run.plan.context)
+    plan, (training, scored) = run.plan, corpus.parts_for(run.plan.split)
+    text = held_out(scored, run.tokenizer, plan.context)
+    before = held_out(training[-len(scored) :], run.tokenizer, plan.context)
+    with computing(plan.train.precision, device_of(run.model)):
+        nats = mean_nats(run.model, text, plan.loss)
+        softmax, temperature = softmax_nats(run.model, text, before)
     return {
         "run": str(run.folder),
         "corpus": corpus.name,
-        "windows": len(windows[0]),
-        "characters": windows[0].numel(),
-        "validation_nats": mean_nats(run.model, windows),
+        "windows": len(text.windows[0]),
+        "tokens": text.tokens,
+        "characters": text.characters,
+        f"{plan.split}_nats": nats,
+        "softmax_nats": softmax,
+        "temperature": temperature,
     }
 
 
 def sample_text(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -> str:
-    """The prompt and `count` characters more, looking back on at most the context of training."""
+    """The prompt and `count` tokens more, looking back on at most the context of training."""
     if not prompt:
         raise UsageError("--prompt is empty: a character is wanted")
     context = run.plan.context
@@ -129,21 +156,9 @@ def sample_text(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -
     elif sampling.window > context:
         raise UsageError(f"window={sampling.window} is above {context}, the context of training")
     ids = run.tokenizer.encode(prompt).unsqueeze(0)
-    return run.tokenizer.decode(generate(run.model, ids, count, sampling)[0])
-
-
-def loss_of(model: LanguageModel, windows: tuple[Tensor, Tensor]) -> Tensor:
-    """Mean nats a token over windows of inputs and targets, each [B, T]."""
-    inputs, targets = windows
-    return cross_entropy(model(inputs), targets)
-
-
-@torch.no_grad()
-def mean_nats(model: LanguageModel, windows: tuple[Tensor, Tensor]) -> float:
-    """Mean nats a token over many windows, some at a time; the model should be in eval mode."""
-    parts = zip(*(side.split(SCORED_AT_ONCE) for side in windows), strict=True)
-    total = sum(loss_of(model, part).item() * part[0].numel() for part in parts)
-    return total / windows[0].numel()
+    sampling = sampling.replace(link=run.plan.loss)
+    with computing(run.plan.train.precision, device_of(run.model)):
+        return run.tokenizer.decode(generate(run.model, ids, count, sampling)[0])
 
 
 def refuse_other_plan(folder: Path, plan: TextPlan) -> None:

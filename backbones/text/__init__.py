@@ -1,1 +1,1 @@
-"""Text to train on: corpora by name or by path, a character tokeniser, batches, named recipes."""
+"""Text to train on: corpora by name or by path, tokenisers, batches, named recipes."""

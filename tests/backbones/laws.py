@@ -15,12 +15,14 @@ from backbones.losses import cross_entropy
 from backbones.model import LanguageModel
 from backbones.optim import parameter_groups
 from backbones.recipe import TrainRecipe
+from backbones.sphere import normalize_weights_
 
 
 def sharpened(config: BackboneConfig, factor: float = 5.0) -> LanguageModel:
     """A float64 model in eval mode whose matrices are larger and whose vectors are not 0 or 1.
 
     At N(0, 0.02) attention is nearly uniform, and the mistakes that the laws look for hardly show.
+    On the sphere matrices keep their lengths.
     """
     model = LanguageModel(config).double().eval()
     with torch.no_grad():
@@ -29,6 +31,7 @@ def sharpened(config: BackboneConfig, factor: float = 5.0) -> LanguageModel:
                 parameter.mul_(factor)
             else:
                 parameter.add_(0.3 * torch.randn_like(parameter))
+    normalize_weights_(model)
     return model
 
 
@@ -91,14 +94,25 @@ def order_of_the_past_matters(model: LanguageModel, ids: Tensor) -> None:
 
 @torch.no_grad()
 def scores_depend_on_distance_only(attention: Attention, x: Tensor) -> None:
-    """q k' is the same wherever the sequence starts."""
-    scores = []
+    """q k' is the same wherever the sequence starts, and so is what comes of it."""
+    projection, scores = attention.projection, []
     for start in (0, 1, 1000):
-        q = attention.projection.queries(x, start)
-        k, _ = attention.projection.keys_values(attention.projection.memory(x, start))
-        scores.append(q @ k.repeat_interleave(q.shape[1] // k.shape[1], dim=1).mT)
+        heads = projection.heads(x, start, projection.memory(x, start))
+        k = heads.k.repeat_interleave(heads.q.shape[1] // heads.k.shape[1], dim=1)
+        scores.append(projection.scale * heads.q @ k.mT)
+    assert scores[0].std() > 1e-2
     for moved in scores[1:]:
         torch.testing.assert_close(moved, scores[0], rtol=0, atol=1e-9)
+
+
+@torch.no_grad()
+def scores_depend_on_distance(attention: Attention, width: int) -> None:
+    """Where every token is the same, only where a key stands tells it from another."""
+    x = torch.randn(width, dtype=torch.float64).expand(1, 6, width)
+    heads = attention.projection.heads(x, 0, attention.projection.memory(x, 0))
+    k = heads.k.repeat_interleave(heads.q.shape[1] // heads.k.shape[1], dim=1)
+    last = attention.projection.scale * heads.q[..., -1:, :] @ k.mT
+    assert (last.diff(dim=-1).abs() > 1e-9).all()
 
 
 @torch.no_grad()
@@ -110,13 +124,18 @@ def stream_enters_at(config: BackboneConfig, rms: float) -> None:
 
 
 @torch.no_grad()
-def first_loss_is_log_v(config: BackboneConfig, within: float = 0.05) -> None:
-    """Before training, a model knows nothing: ln V nats."""
+def first_loss_is_log_v(config: BackboneConfig, within: float = 0.03) -> None:
+    """Before training, a model knows nothing: ln V nats, and half the variance of its logits.
+
+    Of a stream of RMS 1 that is C init_std^2; of a direction, read by directions, 1/C.
+    """
     assert config.vocab_size is not None
     model = LanguageModel(config).eval()
     ids = tokens(config, batch=64, length=16)
     loss = cross_entropy(model(ids[:, :-1]), ids[:, 1:]).item()
-    assert abs(loss / math.log(config.vocab_size) - 1) < within, loss
+    variance = 1 / config.d_model if config.on_sphere else config.d_model * config.init_std**2
+    expected = math.log(config.vocab_size) + variance / 2
+    assert abs(loss / expected - 1) < within, loss
 
 
 def every_parameter_learns(model: LanguageModel, ids: Tensor, silent: Sequence[str] = ()) -> None:
@@ -163,22 +182,93 @@ def eval_is_deterministic(model: LanguageModel, ids: Tensor) -> None:
 
 def parameter_count(config: BackboneConfig) -> int:
     """Closed form: the terms of each published block, added up by hand."""
-    d, layers, m = config.d_model, config.n_layers, config.d_ffn
-    key_width = config.n_kv_heads * d // config.n_heads
-    norm = d * (2 if config.norm == "layer" and config.bias else 1)
-    attention = 2 * d * d + 2 * d * key_width
-    ffn = (3 if config.ffn == "swiglu" else 2) * d * m
-    if config.bias:
-        attention += 2 * d + 2 * key_width
-        ffn += d + m * (2 if config.ffn == "swiglu" else 1)
+    d, sphere = config.d_model, config.on_sphere
+    norm = 0 if sphere else d * (2 if config.norm == "layer" and config.bias else 1)
+    pace = {"pre_norm": 0, "ngpt": d, "ngpt_simple": 1}[config.scheme]
+    block = attention_count(config) + ffn_count(config) + 2 * norm + 2 * pace
+    vocabulary = config.vocab_size or 0
+    tables = vocabulary * d * (1 if config.tie_embeddings else 2) + (config.max_positions or 0) * d
+    logits = {"pre_norm": 0, "ngpt": vocabulary, "ngpt_simple": 1}[config.scheme]
+    return tables + logits + config.n_layers * block + norm
+
+
+def ffn_count(config: BackboneConfig) -> int:
+    d, m = config.d_model, config.d_ffn
+    n_in, n_out = config.ffn_rank_in or d, config.ffn_rank_out or m
+    readers = 2 if config.ffn == "swiglu" else 1
+    count = readers * n_in * m + n_out * d
+    for rank, ends in ((config.ffn_rank_in, d), (config.ffn_rank_out, m)):
+        if rank is not None:
+            count += rank * ends + (0 if config.on_sphere else rank) + (rank if config.bias else 0)
+    return count + (readers * m + d if config.bias else 0) + readers * m * (config.scheme == "ngpt")
+
+
+def attention_count(config: BackboneConfig) -> int:
+    d, q, halves = config.d_model, config.query_dim, 2 if config.contrast == "v1" else 1
+    heads, groups, e = (
+        config.n_heads // halves,
+        config.n_kv_heads // halves,
+        halves * config.value_dim,
+    )
+    maps = 1 if config.contrast == "none" else 2
+    sets, latent, sphere = halves, config.latent, config.on_sphere
+    if latent is None:
+        widths = heads * maps * q + groups * sets * q + groups * e
+        count = d * widths + (widths + d if config.bias else 0)
+    else:
+        reads, gain = latent.query_rank or d, 0 if sphere else 1
+        count = reads * heads * maps * q + d * (latent.rank + latent.rope_dim) + gain * latent.rank
+        count += latent.rank * groups * (sets * latent.nope_dim + e)
+        count += 0 if latent.query_rank is None else (d + gain) * reads
+    count += heads * e * d + gain_count(config, (heads, maps), (groups, sets))
+    if config.contrast == "v1":
+        return count + 4 * q + (0 if sphere else e)
+    gate = d * heads + (2 * heads if config.scheme == "ngpt" else 0)
+    return count + (gate if config.contrast == "v2" else 0)
+
+
+def gain_count(config: BackboneConfig, queries: tuple[int, int], keys: tuple[int, int]) -> int:
+    """Learned gains of the QK norm."""
+    q, shared = config.query_dim, 0 if config.latent is None else config.latent.rope_dim
     if config.qk_norm == "rms":
-        attention += 2 * d // config.n_heads
-    table = (config.vocab_size or 0) * d
-    heads = 1 if config.tie_embeddings else 2
-    positions = (config.max_positions or 0) * d
-    return heads * table + positions + layers * (attention + ffn + 2 * norm) + norm
+        return 2 * q
+    if config.qk_norm == "none" and config.scheme != "ngpt":
+        return 0
+    if config.qk_norm == "standard":
+        queries, keys = (queries[0], 1), (keys[0], 1)
+    if config.scheme == "ngpt_simple":
+        same, extra = queries[1] == keys[1], 1 if shared else 0
+        return queries[1] + (0 if same else keys[1]) + extra
+    of_keys = 0 if queries == keys and not shared else keys[0] * keys[1] * (q - shared) + shared
+    return queries[0] * queries[1] * q + of_keys
 
 
 def parameters_are_as_counted(model: LanguageModel) -> None:
     """The model holds as many numbers as the closed form says."""
     assert sum(p.numel() for p in model.parameters()) == parameter_count(model.config)
+
+
+def directions_have_length_one(model: LanguageModel) -> None:
+    """By name, not by the attribute that the code reads: nGPT, section 2.6."""
+    found = 0
+    for name, weight in model.named_parameters():
+        if name.endswith((".out.weight", ".down.weight")) and "latent.down" not in name:
+            side = 1 if ".enter." in name else 0  # a narrow input reads, though it is called down
+        elif name.endswith(".weight") and not name.endswith("positions.table.weight"):
+            side = 1
+        else:
+            continue
+        lengths, found = weight.norm(dim=side), found + 1
+        torch.testing.assert_close(lengths, torch.ones_like(lengths), rtol=0, atol=1e-6)
+    assert found >= 6 * model.config.n_layers
+
+
+@torch.no_grad()
+def stream_stays_on_the_sphere(model: LanguageModel, ids: Tensor) -> None:
+    """Length one between all blocks, and RMS one where the backbone ends."""
+    x, caches = model.backbone.entry(ids, 0), model.new_caches()
+    for block, past in zip(model.backbone.blocks, caches, strict=True):
+        torch.testing.assert_close(x.norm(dim=-1), torch.ones_like(x[..., 0]), rtol=0, atol=1e-6)
+        x = block(x, past)
+    rms = model.backbone(ids).square().mean(dim=-1).sqrt()
+    torch.testing.assert_close(rms, torch.ones_like(rms), rtol=0, atol=1e-6)

@@ -1,6 +1,7 @@
 """The commands as a user meets them: answers on stdout, everything else on stderr, exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -73,6 +74,43 @@ def test_train_sample_eval_end_to_end() -> None:
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    "how",
+    [
+        ["--tokenizer", "byte", "--set", "loss=taylor"],
+        ["--tokenizer", "bpe", "--vocab-size", "270", "--set", "loss=stablemax"],
+        ["--preset", "ngpt", "--set", "train.muon={}", "--set", "train.weight_decay=0"],
+        ["--set", "train.precision=bf16-mixed", "--set", "train.schedule=linear"],
+        ["--set", "train.precision=bf16", "--set", "split=selection"],
+    ],
+    ids=str,
+)
+def test_axes_of_a_run_end_to_end(how: list[str]) -> None:
+    """What training says is what eval says, and sampling runs, whatever the axes."""
+    trained = train("--out", "run", "--json", *how)
+    assert trained.exit_code == 0, trained.stderr
+    name = "selection_nats" if "split=selection" in how else "validation_nats"
+    told = json.loads(trained.stdout)[name]
+    scored = invoke("eval", "run", "--json")
+    assert scored.exit_code == 0, scored.stderr
+    answer = json.loads(scored.stdout)
+    assert answer[name] == pytest.approx(told, abs=1e-9)
+    assert 0 < answer["softmax_nats"] < 4
+    assert (answer["tokens"] < answer["characters"]) == ("bpe" in how)
+    sampled = invoke("sample", "run", "--prompt", "mercy", "--length", "20")
+    assert sampled.exit_code == 0, sampled.stderr
+
+
+@pytest.mark.usefixtures("folder")
+def test_runs_on_the_sphere_are_saved_on_it() -> None:
+    trained = train("--out", "run", "--preset", "ngpt", "--set", "train.ema=0.9")
+    assert trained.exit_code == 0, trained.stderr
+    model = language.open_run(Path("run")).model
+    rows = model.backbone.entry.table.norm(dim=1)
+    torch.testing.assert_close(rows, torch.ones_like(rows), rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("folder")
 def test_the_run_folder() -> None:
     train("--out", "run")
     assert sorted(path.name for path in Path("run").iterdir()) == [
@@ -112,6 +150,27 @@ def test_resume_gives_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("model.safetensors", "optimizer.safetensors", "state.json", "config.json"):
         one, other = (latest(Path(run) / "checkpoints") / name for run in ("whole", "parts"))
         assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.usefixtures("folder")
+def test_sigterm_ends_a_run_like_ctrl_c() -> None:
+    """A real signal to a real process: status, exit code, one line, and a run that goes on."""
+    small = "--corpus verse.txt --recipe smoke --steps 3000 --set train.checkpoint_every=5 --out x"
+    code = "from backbones.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "-q", "train", *small.split()],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])},
+    )
+    began = time.monotonic()
+    while not Path("x/checkpoints/LATEST").exists() and time.monotonic() - began < 60:
+        time.sleep(0.05)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert (process.returncode, told) == (143, "error: terminated: go on with --resume\n")
+    assert json.loads(Path("x/status.json").read_text())["state"] == "interrupted"
+    assert latest(Path("x/checkpoints")).is_dir()
 
 
 def interrupted(*_: object) -> float:
@@ -162,7 +221,8 @@ def test_resume_on_a_changed_text_is_refused() -> None:
         (
             ["--corpus", "prose.txt"],
             2,
-            "corpus 'prose.txt' is neither known nor a file: name 'tinyshakespeare' or a text file",
+            "corpus 'prose.txt' is neither known nor a file: name tinyshakespeare, "
+            "shakespeare-rest, wikitext-2 or a text file",
         ),
         ([], 2, "--corpus is missing: 'tinyshakespeare' or the path of a text file"),
         (
@@ -204,6 +264,28 @@ def test_resume_on_a_changed_text_is_refused() -> None:
             ["--corpus", "verse.txt", "--set", "train.lr=fast"],
             2,
             "train.lr='fast': Input should be a valid number, unable to parse string as a number",
+        ),
+        (
+            ["--corpus", "verse.txt", "--set", "tokenizer=byte"],
+            2,
+            "tokenizer 'byte' has 256 ids, backbone.vocab_size=26: name it by --tokenizer, "
+            "which sets both",
+        ),
+        (
+            ["--corpus", "verse.txt", "--vocab-size", "300"],
+            2,
+            "--vocab-size 300 belongs to --tokenizer bpe: characters and bytes have theirs",
+        ),
+        (
+            ["--corpus", "verse.txt", "--path", "x"],
+            2,
+            "--path x belongs to corpus 'wikitext-2', not to 'verse.txt'",
+        ),
+        (
+            ["--corpus", "verse.txt", "--set", "train.schedule=fast"],
+            2,
+            "train.schedule={'kind': 'fast'}: Input tag 'fast' found using 'kind' does not match "
+            "any of the expected tags: 'constant', 'linear', 'cosine', 'restarts', 'wsd'",
         ),
         (
             ["--corpus", "verse.txt", "--set", "batch=5000"],
@@ -335,3 +417,15 @@ def test_the_cpu_recipe_reads_shakespeare_better_than_nanogpt() -> None:
     assert summary["tokens"] == 1_536_000
     assert summary["validation_nats"] < 1.88
     assert summary["validation_nats"] == pytest.approx(1.65, abs=0.03)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("folder")
+def test_muon_reads_shakespeare_better_than_adamw() -> None:
+    """The same budget as above; one seed, minutes."""
+    what = ["--corpus", "tinyshakespeare", "--preset", "llama_qk_norm", "--recipe", "cpu-muon"]
+    result = invoke("-q", "train", *what, "--seed", "1", "--out", "run", "--json")
+    summary = json.loads(result.stdout)
+    assert summary["parameters"] == 800_256
+    assert summary["tokens"] == 1_536_000
+    assert summary["validation_nats"] == pytest.approx(1.555, abs=0.02)

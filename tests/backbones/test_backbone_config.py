@@ -3,12 +3,14 @@
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
 from variants import VARIANTS
 
-from backbones.config import BackboneConfig
+from backbones.config import BackboneConfig, Latent
 from backbones.errors import UsageError
-from backbones.presets import LLAMA, PRESETS, Sizes, preset, sized
+from backbones.model import LanguageModel
+from backbones.presets import LATENT, LLAMA, MLA, PRESETS, Sizes, preset, sized
 from backbones.recipe import GroupRule, TrainRecipe
 
 every = pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
@@ -46,6 +48,43 @@ def test_a_config_that_lost_a_field_is_another_config() -> None:
             {"max_positions": 64},
             "max_positions=64 belongs to positions='learned', "
             "not to positions='rope': None is wanted",
+        ),
+        (
+            {"ffn": "gelu", "ffn_rank_in": 8},
+            "ffn_rank_in=8 belongs to ffn='swiglu', not to ffn='gelu': None is wanted",
+        ),
+        (
+            {"scheme": "ngpt", "bias": True},
+            "bias=True belongs to scheme='pre_norm', not to scheme='ngpt': False is wanted",
+        ),
+        (
+            {"scheme": "ngpt_simple", "embedding_scale": "sqrt_d"},
+            "embedding_scale='sqrt_d' belongs to scheme='pre_norm', "
+            "not to scheme='ngpt_simple': 'none' is wanted",
+        ),
+        ({"latent": MLA.latent, "bias": True}, "bias=True belongs to latent=None, not to latent="),
+        (
+            {"latent": MLA.latent, "positions": "sinusoidal"},
+            "belongs to positions='rope', not to positions='sinusoidal': None is wanted",
+        ),
+        (
+            {"latent": LATENT.replace(rope_dim=15)},
+            "rope turns pairs: latent.rope_dim=15 is odd, an even width is wanted",
+        ),
+        ({"latent": {"rank": 8}}, "latent.nope_dim\n  Field required"),
+        (
+            {"integral": "prefix"},
+            "integral='prefix' belongs to contrast='v1' or 'v2', "
+            "not to contrast='none': 'none' is wanted",
+        ),
+        (
+            {"qk_norm": "split"},
+            "qk_norm='split' belongs to contrast='v1' or 'v2', "
+            "not to contrast='none': 'none' is wanted",
+        ),
+        (
+            {"contrast": "v1", "n_kv_heads": 1},
+            "contrast='v1' pairs heads: n_kv_heads=1 is odd, an even number is wanted",
         ),
         (
             {"positions": "sinusoidal", "rope_layout": "interleaved"},
@@ -95,7 +134,10 @@ def test_a_preset_that_does_not_exist() -> None:
     with pytest.raises(UsageError) as far:
         preset("rwkv")
     assert str(far.value) == (
-        "preset 'rwkv' does not exist: there are classic, llama, llama_gqa, llama_qk_norm"
+        "preset 'rwkv' does not exist: there are classic, llama, llama_gqa, llama_qk_norm, "
+        "diff_v1, diff_v2, dint_v1, dint_v2, dint_v1_pair2, ngpt, ngpt_simple, mla, "
+        "mla_query_latent, dint_ngpt, dint_ngpt_standard, dint_ngpt_no_qk_norm, dint_ngpt_mla, "
+        "swiglu_low_rank"
     )
 
 
@@ -104,7 +146,48 @@ def test_sizes_keep_the_axes(name: str) -> None:
     sizes = Sizes(vocab_size=65, context=256, d_model=384, n_layers=6, n_heads=6)
     config = sized(PRESETS[name], sizes)
     assert (config.vocab_size, config.d_model, config.n_layers) == (65, 384, 6)
-    assert config.d_ffn == (1536 if config.ffn == "gelu" else 1024)
+    wide = {"classic": 1536, "swiglu_low_rank": 2472}
+    assert config.d_ffn == wide.get(name, 1024)
     assert config.max_positions == (256 if config.positions == "learned" else None)
-    assert config.n_kv_heads == (3 if name == "llama_gqa" else 6)
-    assert config.norm == PRESETS[name].norm
+    halved = {"llama_gqa", "diff_v2", "dint_v1_pair2"}
+    assert config.n_kv_heads == (3 if name in halved else 6)
+    axes = {"scheme", "contrast", "integral", "qk_norm", "norm", "ffn", "positions"}
+    assert config.model_dump(include=axes) == PRESETS[name].model_dump(include=axes)
+
+
+def test_narrow_parts_keep_their_share() -> None:
+    sizes = Sizes(vocab_size=65, context=256, d_model=384, n_layers=6, n_heads=6)
+    latent = sized(PRESETS["mla_query_latent"], sizes).latent
+    assert latent == Latent(rank=144, query_rank=192, nope_dim=32, rope_dim=32, value_dim=64)
+    narrow = sized(PRESETS["swiglu_low_rank"], sizes)
+    assert (narrow.ffn_rank_in, narrow.ffn_rank_out) == (144, 144)
+
+
+@pytest.mark.parametrize(
+    ("changes", "total"),
+    [
+        ({}, 10_646_784),
+        ({"n_kv_heads": 2, "d_ffn": 1195}, 10_649_088),
+        ({"contrast": "v1"}, 10_649_088),
+        ({"contrast": "v1", "integral": "prefix"}, 10_649_088),
+        ({"contrast": "v2", "d_ffn": 894}, 10_646_784),
+        ({"contrast": "v2", "n_kv_heads": 3, "d_ffn": 1022}, 10_646_784),
+        (
+            {
+                "latent": Latent(rank=128, nope_dim=32, rope_dim=32, value_dim=64),
+                "d_ffn": 1163,
+            },
+            10_649_856,
+        ),
+        (
+            {"scheme": "ngpt", "qk_norm": "standard", "tie_embeddings": False, "d_ffn": 1018},
+            10_644_473,
+        ),
+    ],
+)
+def test_parameters_of_published_blocks(changes: dict[str, Any], total: int) -> None:
+    """Six layers of width 384 with 65 tokens, counted from the published equations."""
+    sizes = Sizes(vocab_size=65, context=256, d_model=384, n_layers=6, n_heads=6)
+    with torch.device("meta"):
+        model = LanguageModel(sized(LLAMA, sizes).replace(**changes))
+    assert sum(p.numel() for p in model.parameters()) == total

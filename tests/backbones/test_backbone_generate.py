@@ -7,6 +7,7 @@ from torch import Tensor
 from variants import CONTEXT, SMALL_PRESETS, VOCAB
 
 from backbones.generate import Sampling, generate, next_token
+from backbones.losses import Link, cross_entropy
 from backbones.model import Backbone, LanguageModel
 
 LLAMA, CLASSIC = SMALL_PRESETS["llama"], SMALL_PRESETS["classic"]
@@ -125,3 +126,28 @@ def test_embeddings_enter_as_the_table_rows_would() -> None:
     rows = model.backbone.entry.table[PROMPT]
     torch.testing.assert_close(model.backbone(rows), model.backbone(PROMPT), rtol=0, atol=1e-14)
     assert PROMPT.max() < VOCAB
+
+
+@pytest.mark.parametrize("link", ["softmax", "stablemax", "taylor"])
+def test_draws_follow_the_link(link: Link) -> None:
+    """What is drawn is what the loss was taken of, not a softmax of the logits."""
+    logits = torch.tensor([[2.0, 1.0, 0.0, -4.0]])
+    wanted = (-cross_entropy_of_each(logits, link)).exp()
+    torch.testing.assert_close(frequencies(Sampling(link=link), logits), wanted, rtol=0, atol=0.015)
+    if link != "softmax":
+        assert (frequencies(Sampling(), logits) - wanted).abs().max() > 0.05
+
+
+def cross_entropy_of_each(logits: Tensor, link: Link) -> Tensor:
+    """The loss of each token as the target."""
+    v = logits.shape[-1]
+    return torch.stack(
+        [cross_entropy(logits[None], torch.tensor([[token]]), link) for token in range(v)]
+    )
+
+
+def test_the_likeliest_token_is_the_links() -> None:
+    """Taylor's scores rise again below -1: the smallest logit can be the likeliest."""
+    logits, draw = torch.tensor([[1.0, 0.0, -9.0]]), torch.Generator()
+    assert next_token(logits, Sampling(temperature=0, link="taylor"), draw).item() == 2
+    assert next_token(logits, Sampling(temperature=0), draw).item() == 0

@@ -1,11 +1,13 @@
 """The one softmax over positions against loops straight from the equation, at every layout."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
-from backbones.attention.kernel import Reading, attend
-from backbones.attention.layout import LayerCache
+from backbones.attention.fused import Masking, direct, fused_for, padded, sliced
+from backbones.attention.kernel import attend, seen, weights
 
 CASES = [
     # H, G, M, K, T, S
@@ -51,11 +53,41 @@ def test_planted_groups_that_are_tiled() -> None:
     assert (tiled - naive(q, k, v, 0.7)).abs().max() > 0.1
 
 
-def test_a_rule_can_read_the_maps_themselves() -> None:
-    q, k, v = drawn((4, 2, 2, 1, 3, 7), 8)
-    x = torch.zeros(2, 3, 32, dtype=torch.float64)
-    reading = Reading(q=q, k=k, v=v, x=x, past=LayerCache(), start=4, scale=0.7)
-    maps = reading.through(torch.eye(7, dtype=torch.float64).expand(2, 2, 1, 7, 7))
+@pytest.mark.parametrize("case", CASES)
+def test_the_maps_written_out_are_those_that_are_read_through(case: tuple[int, ...]) -> None:
+    q, k, v = drawn(case, 6)
+    maps = weights(q, k, scale=0.7)
     torch.testing.assert_close(maps.sum(-1), torch.ones_like(maps[..., 0]))
-    values = v.repeat_interleave(2, dim=1)
-    torch.testing.assert_close(maps @ values, reading.through(v), rtol=0, atol=1e-12)
+    values = v.repeat_interleave(case[0] // case[1], dim=1)
+    torch.testing.assert_close(maps @ values, attend(q, k, v, scale=0.7), rtol=0, atol=1e-12)
+
+
+def two_calls(q: Tensor, k: Tensor, v: Tensor, how: Masking) -> Tensor:
+    """Each half of the values on its own, as transformers' DiffLlama has it."""
+    return torch.cat([direct(q, k, half, how) for half in v.chunk(2, dim=-1)], dim=-1)
+
+
+@pytest.mark.parametrize("way", [direct, padded, sliced, two_calls])
+@pytest.mark.parametrize("t", [9, 4, 1])
+def test_all_ways_to_read_wide_values_agree(
+    way: Callable[[Tensor, Tensor, Tensor, Masking], Tensor], t: int
+) -> None:
+    """Forward and backward: values twice as wide as queries, as DIFF has them."""
+    q = torch.randn(2, 4, t, 8, dtype=torch.float64, requires_grad=True)
+    k = torch.randn(2, 4, 9, 8, dtype=torch.float64, requires_grad=True)
+    v = torch.randn(2, 4, 9, 16, dtype=torch.float64, requires_grad=True)
+    mask = seen(t, 9, q.device) if 1 < t < 9 else None
+    how = Masking(mask=mask, is_causal=t == 9, scale=0.7)
+    out, weight = way(q, k, v, how), torch.randn(2, 4, t, 16, dtype=torch.float64)
+    expected = naive(q[:, :, None], k[:, :, None], v[:, :, None], 0.7).squeeze(2)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-12)
+    ours = torch.autograd.grad((out * weight).sum(), (q, k, v))
+    theirs = torch.autograd.grad((expected * weight).sum(), (q, k, v))
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("d", "e", "way"), [(8, 8, direct), (8, 16, padded), (8, 6, padded)])
+def test_the_way_chosen_on_a_cpu(
+    d: int, e: int, way: Callable[[Tensor, Tensor, Tensor, Masking], Tensor]
+) -> None:
+    assert fused_for(torch.zeros(1, 1, 3, d), torch.zeros(1, 1, 3, e)) is way

@@ -11,8 +11,10 @@ import torch
 from backbones.errors import CorpusError, SourceError, UsageError
 from backbones.text import tinyshakespeare
 from backbones.text.batches import Batches, every_window
-from backbones.text.corpora import HOME, TINYSHAKESPEARE, load_corpus
+from backbones.text.corpora import load_corpus
 from backbones.text.recipes import text_recipe
+from backbones.text.shakespeare import HOME
+from backbones.text.shakespeare import TINY as TINYSHAKESPEARE
 from backbones.text.tokenizer import CharTokenizer
 
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -115,7 +117,7 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     ("name", "hint"),
     [
         ("tinyshakspeare", "did you mean 'tinyshakespeare'?"),
-        ("nowhere/file.txt", "name 'tinyshakespeare' or a text file"),
+        ("nowhere/file.txt", "name tinyshakespeare, shakespeare-rest, wikitext-2 or a text file"),
     ],
 )
 def test_what_is_neither_is_refused(tmp_path: Path, name: str, hint: str) -> None:
@@ -128,7 +130,7 @@ def test_a_recipe_that_does_not_exist() -> None:
     with pytest.raises(UsageError) as caught:
         text_recipe("gpu")
     assert str(caught.value) == "recipe 'gpu' does not exist: did you mean 'cpu'?"
-    with pytest.raises(UsageError, match="recipe 'x' does not exist: there are cpu, smoke"):
+    with pytest.raises(UsageError, match="'x' does not exist: there are cpu, cpu-muon, smoke"):
         text_recipe("x")
 
 

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 from variants import SMALL_PRESETS
 
-from backbones.checkpoint import MOMENTS, latest, load_weights, read_config
+from backbones.checkpoint import latest, load_weights, read_config
 from backbones.errors import CheckpointError, DivergedError, StorageError
 from backbones.losses import cross_entropy
 from backbones.model import LanguageModel
-from backbones.optim import build_adamw, learning_rate, parameter_groups
+from backbones.optim import build_optimizer, learning_rate, parameter_groups
 from backbones.recipe import GroupRule, TrainRecipe
 from backbones.storage import replace_file
 from backbones.train import RunFolder, StepReport, TrainResult, fit
+from backbones.train.average import move_average
 
 CONFIG = SMALL_PRESETS["llama"].replace(dropout=0.1)
 STEPS = 9
@@ -111,8 +112,8 @@ def test_planted_a_checkpoint_that_forgets(
     assert final_bytes(parts)["model.safetensors"] != final_bytes(whole)["model.safetensors"]
 
 
-def zero_moments(_: str, moments: dict[str, Tensor], __: nn.Parameter) -> None:
-    for kind in MOMENTS[1:]:
+def zero_moments(_: str, moments: dict[str, Tensor], __: object) -> None:
+    for kind in ("exp_avg", "exp_avg_sq"):
         moments[kind].zero_()
 
 
@@ -129,6 +130,74 @@ def test_how_often_one_evaluates_does_not_move_the_training() -> None:
     never, _ = train()
     for one, other in zip(often.parameters(), never.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+# after each step
+
+
+def normalised(model: nn.Module) -> None:
+    """Every row of every matrix at length one: what a scheme on a sphere does after a step."""
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.copy_(nn.functional.normalize(parameter, dim=1))
+
+
+def train_normalised(folder: Path, **how: object) -> LanguageModel:
+    torch.manual_seed(5)
+    model = LanguageModel(CONFIG)
+    resume, stop_after = bool(how.pop("resume", False)), how.pop("stop_after", None)
+
+    def power_cut(report: StepReport) -> None:
+        if report.step == stop_after:
+            raise PowerCutError
+
+    fit(
+        model,
+        lambda step: cross_entropy(model(data(step)[0]), data(step)[1]),
+        TrainRecipe(steps=STEPS, lr=1e-2, checkpoint_every=2).replace(**how),
+        run=RunFolder(path=folder, config={}, resume=resume),
+        on_step=power_cut,
+        after_step=lambda: normalised(model),
+    )
+    return model
+
+
+def longest_deviation(model: nn.Module) -> float:
+    rows = [p.norm(dim=1) - 1 for p in model.parameters() if p.ndim > 1]
+    return torch.cat(rows).abs().max().item()
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_what_happens_after_a_step_holds_of_all_that_is_kept(
+    tmp_path: Path, ema: float | None
+) -> None:
+    """Checkpoints and averages are on the sphere too, and a resumed run is the same run."""
+    whole, parts, saved = tmp_path / "whole", tmp_path / "parts", LanguageModel(CONFIG)
+    model = train_normalised(whole, ema=ema)
+    assert not any(p.requires_grad is False for p in model.parameters())
+    load_weights(latest(whole / "checkpoints"), saved)
+    assert longest_deviation(model) < 1e-6
+    assert longest_deviation(saved) < 1e-6
+    with pytest.raises(PowerCutError):
+        train_normalised(parts, ema=ema, stop_after=5)
+    train_normalised(parts, ema=ema, resume=True)
+    assert final_bytes(parts) == final_bytes(whole)
+
+
+def test_planted_an_average_that_leaves_the_sphere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "backbones.train.step.move_average",
+        lambda state, recipe, _: move_average(state, recipe, None),
+    )
+    assert longest_deviation(train_normalised(tmp_path, ema=0.9)) > 1e-4
+
+
+def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+    train(tmp_path)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["LATEST", "step-000006", "step-000008", "step-000009"]
 
 
 # refusals
@@ -173,7 +242,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "is damaged: Expecting"), ("{}", "it has no 'sha256'")]
+    ("text", "message"), [("{", "is damaged: Expecting"), ("{}", "it has no 'scale'")]
 )
 def test_a_damaged_state_is_refused(tmp_path: Path, text: str, message: str) -> None:
     train(tmp_path)
@@ -308,7 +377,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights(bad: float) -> None:
 
 
 def test_planted_a_loop_that_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backbones.train.refuse_non_finite", lambda *_: None)
+    monkeypatch.setattr("backbones.train.step.refuse_non_finite", lambda *_: None)
     model = Point()
     fit(model, lambda _: model.trunk.weight.sum() * math.nan, TrainRecipe(steps=1))
     assert math.isnan(model.trunk.weight.item())
@@ -365,7 +434,7 @@ def test_fused_adamw_is_torchs_plain_one() -> None:
     torch.manual_seed(1)
     model, twin = LanguageModel(CONFIG), LanguageModel(CONFIG)
     twin.load_state_dict(model.state_dict())
-    fused = build_adamw(model, TrainRecipe(steps=1))
+    fused = build_optimizer(model, TrainRecipe(steps=1))
     groups = [{"params": list(twin.parameters()), "weight_decay": 0.0}]
     plain = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.95), foreach=False)
     for group in fused.param_groups:

@@ -1,0 +1,96 @@
+"""DINT's integral: what all queries so far have read, on average, through the first map.
+
+B batch   T queries   S keys so far   H heads   E value width   R rows at once
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.checkpoint import checkpoint
+
+from ..config import BackboneConfig
+from .kernel import Reading, over_heads, weights
+
+ROWS = 128  # query rows whose maps are held at once: memory is their number times S
+
+Integral = Callable[[Reading, Tensor], Tensor]
+
+
+def prefix_mean(reading: Reading, first: Tensor) -> Tensor:
+    """r_i = mean over m <= i of o_m: what was read so far, each query counting once.
+
+    Source: Cang et al. 2025 (DINT), the column mean of the first map A, made causal: G[i, j] =
+    (1/(i+1)) sum over m <= i of A[m, j]. That is the paper's own formula applied to each prefix.
+    Values do not depend on the query, so G v is the running mean of A v: no T x T matrix. The
+    literal mean over all rows reads the future, also when it is masked afterwards.
+
+    first [B, H, T, E], which the first map read -> the same shape.
+    """
+    total = wide(first).cumsum(dim=-2)
+    if reading.past.running is not None:
+        total = total + reading.past.running
+    reading.past.running = total[..., -1:, :]
+    count = torch.arange(1, first.shape[-2] + 1, device=first.device) + reading.start
+    return (total / count.unsqueeze(-1)).to(first.dtype)
+
+
+def visible_mean(reading: Reading, first: Tensor) -> Tensor:
+    """r_i = sum over j of G[i, j] v_j, each key's mean taken over the queries that could see it.
+
+    G[i, j] = (1/(i-j+1)) sum over m = j..i of A[m, j], then each row brought to sum one. Source: a
+    second form of DINT's mean, made causal; its literal form reads the future. It is not a mean of
+    reads, so it needs the maps: all of T x S a head, though no more than R x S at a time, in
+    training by computing a chunk of rows again. The cache holds the column sums, a number a head
+    and key.
+
+    first [B, H, T, E] -> the same shape.
+    """
+    heads, past, t = reading.heads, reading.past, first.shape[-2]
+    sums = wide(first).new_zeros(*first.shape[:2], 0) if past.running is None else past.running
+    parts = []
+    for begin in range(0, t, ROWS):
+        end = min(begin + ROWS, t)
+        until = reading.start + end
+        q, k, v = heads.q[:, :, :1, begin:end], heads.k[:, :, :1, :until], heads.v[..., :until, :]
+        if t > ROWS and torch.is_grad_enabled():
+            part, sums = checkpoint(visible_rows, q, k, v, sums, reading.scale, use_reentrant=False)
+        else:
+            part, sums = visible_rows(q, k, v, sums, reading.scale)
+        parts.append(part)
+    past.running = sums
+    return heads.lift(torch.cat(parts, dim=-2))
+
+
+def visible_rows(
+    q: Tensor, k: Tensor, v: Tensor, sums: Tensor, scale: float
+) -> tuple[Tensor, Tensor]:
+    """Some rows of the mean [B, H, R, E], and the column sums [B, H, S] after them.
+
+    q [B, H, 1, R, D] are the last R of the S positions of k and v; `sums` are those before them.
+    """
+    a = weights(q, k, scale=scale).squeeze(2)  # [B, H, R, S]
+    rows, keys = a.shape[-2:]
+    columns = F.pad(sums, (0, keys - sums.shape[-1])).unsqueeze(-2) + a.cumsum(dim=-2)
+    position = torch.arange(keys, device=a.device)
+    visible = (position[-rows:, None] - position + 1).clamp_min(1)  # [R, S]: queries j..i
+    g = columns / visible  # zero where j > i, as the sums are
+    g = g / g.sum(dim=-1, keepdim=True)
+    return g.to(v.dtype) @ over_heads(v, q.shape[1], 1), columns[..., -1, :]
+
+
+def wide(x: Tensor) -> Tensor:
+    """x in float32 or wider."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def build_integral(config: BackboneConfig) -> Integral | None:
+    """The mean that `config.integral` names."""
+    match config.integral:
+        case "none":
+            return None
+        case "prefix":
+            return prefix_mean
+        case "visible":
+            return visible_mean

@@ -1,0 +1,116 @@
+"""Keys and values rebuilt from one narrow vector a token, or read without rebuilding them.
+
+B batch   T queries   S keys so far   C model width   r rank
+H heads   G key/value heads   M maps a head   K key sets a head   E value width
+N, R the parts of a query or key that stay and that turn; D = N + R
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ..config import BackboneConfig, Latent
+from ..positions import build_rotation
+from ..stream import Bottleneck, reader
+from .layout import HeadLayout, Heads, split
+from .qk_norm import Origin, QkNorm, times
+
+
+class Compressed(nn.Module):
+    """c = norm(W x); keys [U_g c ; turned W_r x], values V_g c; the turned part is one for all.
+
+    Source: DeepSeek-AI 2024 (DeepSeek-V2), section 2.1, eq. 9-19; the norms are its code's.
+    Memory is c, the turned part and, under a QK norm, one inverse length a key.
+
+    Two ways to read, equal to rounding. Expanded: rebuild keys and values. Absorbed: q' U c =
+    (U' q)' c, so queries go to the latent space, the latents are both keys and values, and V_g
+    follows the read. A QK norm does not prevent it: it multiplies the whole key by a number.
+
+    Departures: rules may ask for several maps and key sets; on the sphere c has length one, no
+    gain, and W_r x is brought to the size of U c by sqrt(C/r), lest a common norm drown it.
+    """
+
+    def __init__(self, config: BackboneConfig, latent: Latent, layout: HeadLayout) -> None:
+        super().__init__()
+        c, r = config.d_model, latent.rank
+        self.layout, self.rotation = layout, build_rotation(config)
+        self.parts = latent.nope_dim, latent.rope_dim
+        self.balance = (c / r) ** 0.5 if config.on_sphere else 1.0
+        self.query_latent, width = nn.Identity(), c
+        if latent.query_rank is not None:
+            width = latent.query_rank
+            self.query_latent = Bottleneck(config, reader(config, c, width))
+        self.norm = QkNorm(config, layout, Origin(query=width, key=r, shared=latent.rope_dim))
+        self.q = reader(config, width, layout.heads * layout.maps * layout.query_dim)
+        self.latent = Bottleneck(config, reader(config, c, r))
+        self.turning_k = reader(config, c, latent.rope_dim)
+        self.k = reader(config, r, layout.groups * layout.key_sets * latent.nope_dim)
+        self.v = reader(config, r, layout.groups * layout.value_dim)
+
+    @property
+    def scale(self) -> float:
+        """Factor of q k' before the softmax."""
+        return self.norm.scale
+
+    def queries(self, x: Tensor, start: int) -> Tensor:
+        """x [B, T, C] -> [B, H, M, T, D], of which the last R are turned."""
+        q = split(self.q(self.query_latent(x)), self.layout.heads, self.layout.maps)
+        staying, turning = self.norm.queries(q).split(self.parts, dim=-1)
+        return torch.cat((staying, self.rotation(turning, start)), dim=-1)
+
+    def memory(self, x: Tensor, start: int) -> tuple[Tensor, ...]:
+        """x [B, T, C] -> latents [B, 1, 1, T, r], turned [B, 1, 1, T, R], lengths [B, G, K, T, 1].
+
+        The last are inverse, and only there under a QK norm.
+        """
+        latent = split(self.latent(x), 1, 1)
+        turning = split(self.turning_k(x), 1, 1) * self.balance
+        inverse = self.norm.inverse_length(self.staying_keys(latent), turning)
+        turned = self.rotation(times(turning, self.norm.shared_gain()), start)
+        return (latent, turned) if inverse is None else (latent, turned, inverse)
+
+    def heads(self, x: Tensor, start: int, memory: tuple[Tensor, ...]) -> Heads:
+        """What is read: absorbed where that is less work, which is when few queries follow many."""
+        q = self.queries(x, start)
+        return (
+            self.absorbed(q, memory)
+            if start and self.pays(x.shape[-2])
+            else self.expanded(q, memory)
+        )
+
+    def pays(self, t: int) -> bool:
+        """Whether t wider reads of each of S latents cost less than rebuilding all S of them."""
+        r, rebuilt = self.latent.down.weight.shape[0], self.parts[0] + self.layout.value_dim
+        return t * (2 * r - rebuilt) < r * rebuilt
+
+    def expanded(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
+        """Keys [B, G, K, S, D] and values [B, G, 1, S, E] rebuilt; q [B, H, M, T, D]."""
+        latent, turned, *inverse = memory
+        staying = times(self.staying_keys(latent), self.norm.key_gain())
+        k = torch.cat((staying, turned.expand(*staying.shape[:-1], -1)), dim=-1)
+        v = split(self.v(latent[:, 0, 0]), self.layout.groups, 1)
+        return Heads(q=q, k=times(k, *inverse), v=v, lift=nn.Identity())
+
+    def absorbed(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
+        """Latents as keys and values; q [B, H, M, T, D] goes to their space."""
+        latent, turned, *inverse = memory
+        groups, sets = self.layout.groups, self.layout.key_sets
+        up = self.k.weight.unflatten(0, (groups, sets, -1))  # [G, K, N, r]
+        gain = self.norm.key_gain()
+        up = up if gain is None else up * gain.mT  # [G, K, N, 1], or fewer
+        up = up.expand(-1, self.layout.maps, -1, -1)
+        staying, turning = q.split(self.parts, dim=-1)
+        staying = torch.einsum("bghmtn,gmnr->bghmtr", staying.unflatten(1, (groups, -1)), up)
+        q = torch.cat((staying.flatten(1, 2), turning), dim=-1)
+        k = times(torch.cat((latent, turned), dim=-1), *inverse)
+        return Heads(q=q, k=k, v=latent, lift=self.values)
+
+    def staying_keys(self, latent: Tensor) -> Tensor:
+        """Latents [B, 1, 1, T, r] -> [B, G, K, T, N]."""
+        return split(self.k(latent[:, 0, 0]), self.layout.groups, self.layout.key_sets)
+
+    def values(self, reads: Tensor) -> Tensor:
+        """What each head read of the latents [B, H, ..., r] -> of its values [B, H, ..., E]."""
+        up = self.v.weight.unflatten(0, (self.layout.groups, -1))  # [G, E, r]
+        return torch.einsum(
+            "bgh...r,ger->bgh...e", reads.unflatten(1, (self.layout.groups, -1)), up
+        ).flatten(1, 2)

@@ -1,0 +1,74 @@
+"""What a model's text is worth: nats a character, whatever its tokens and its link.
+
+B windows   T context   V vocabulary
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..losses import Link, cross_entropy, fitted_temperature
+from ..model import LanguageModel
+from ..text.batches import every_window
+from ..text.tokenizer import Tokenizer
+
+SCORED_AT_ONCE = 64  # windows; memory depends on it, results do not
+FITTED_ON = 512  # windows, the last of the training part, to fit a temperature
+
+Windows = tuple[Tensor, Tensor]  # inputs and targets, each [B, T]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldOut:
+    """The windows of a text that do not overlap, and how many characters their targets are."""
+
+    windows: Windows
+    characters: int
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens are predicted."""
+        return self.windows[1].numel()
+
+
+def held_out(text: str, tokenizer: Tokenizer, context: int) -> HeldOut:
+    """All of `text` that fills windows; CorpusError where it fills none."""
+    ids = tokenizer.encode(text)
+    windows = every_window(ids, context)
+    predicted = ids[1 : windows[0].numel() + 1]
+    return HeldOut(windows=windows, characters=tokenizer.count_characters(predicted))
+
+
+def loss_of(model: LanguageModel, windows: Windows, link: Link) -> Tensor:
+    """Mean nats a token over windows."""
+    inputs, targets = windows
+    return cross_entropy(model(inputs), targets, link)
+
+
+@torch.no_grad()
+def mean_nats(model: LanguageModel, text: HeldOut, link: Link) -> float:
+    """Mean nats a character, some windows at a time; the model should be in eval mode."""
+    total = sum(loss_of(model, w, link).item() * w[0].numel() for w in some_at_a_time(text.windows))
+    return total / text.characters
+
+
+@torch.no_grad()
+def softmax_nats(model: LanguageModel, text: HeldOut, fitted_on: HeldOut) -> tuple[float, float]:
+    """Mean nats a character under a softmax of logits / T, and the T that suits `fitted_on` best.
+
+    Links differ in what they make of a logit; after one number is fitted, their logits compare.
+    """
+    last = tuple(side[-FITTED_ON:] for side in fitted_on.windows)
+    logits = torch.cat([model(inputs).flatten(0, 1).float() for inputs in last[0].split(64)])
+    temperature = fitted_temperature(logits, last[1].flatten())
+    total = sum(
+        cross_entropy(model(inputs).float() / temperature, targets).item() * targets.numel()
+        for inputs, targets in some_at_a_time(text.windows)
+    )
+    return total / text.characters, temperature
+
+
+def some_at_a_time(windows: Windows) -> list[Windows]:
+    """The windows in parts of a size that fits in memory."""
+    return list(zip(*(side.split(SCORED_AT_ONCE) for side in windows), strict=True))
