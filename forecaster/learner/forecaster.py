@@ -12,6 +12,7 @@ from backbones.checkpoint import latest, load_weights
 from backbones.config import BackboneConfig
 from backbones.presets import Sizes, preset, sized
 from backbones.recipe import GroupRule
+from backbones.sphere import normalize_weights_
 from backbones.train import RunFolder, StepReport, TrainRecipe, fit
 from forecaster.bars import Panel
 from forecaster.config import LearnerConfig
@@ -66,6 +67,7 @@ class BackboneForecaster:
                     self._recipe(seed),
                     run=self._run(keep, number, tokenizer),
                     on_step=partial(keep.on_step, number) if keep.on_step else None,
+                    after_step=partial(normalize_weights_, network),
                 )
             networks.append(network.eval())
         return FittedLearner(c, tokenizer, tuple(networks))

@@ -7,6 +7,7 @@ import pytest
 import torch
 from panels import garch_panel, walk_panel
 
+from backbones.presets import PRESETS
 from backbones.train import StepReport
 from forecaster.bars import Panel
 from forecaster.baselines import BASELINES
@@ -140,6 +141,15 @@ def test_dropout_is_off_when_asked(panel: Panel, tiny: FittedLearner):
     torch.manual_seed(123)
     assert (tiny.forecast(panel, origins_of(panel), HORIZONS).probabilities == first).all()
     assert not any(network.training for network in tiny.networks)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_every_preset_learns_and_forecasts(panel: Panel, name: str):
+    config = LearnerConfig.model_validate(TINY.model_dump() | {"seeds": 1, "steps": 2})
+    fitted = BackboneForecaster(name, config).fit(panel, HORIZONS)
+    p = fitted.forecast(panel, origins_of(panel), HORIZONS).probabilities
+    assert np.isfinite(p).all()
+    assert not np.allclose(p, fitted.tokenizer.bin_masses(), rtol=1e-6)
 
 
 def test_batches_are_a_function_of_seed_and_step(panel: Panel):
