@@ -102,7 +102,8 @@ def first_fault(error: ValidationError) -> str:
     where, reason = ".".join(str(part) for part in fault["loc"]), fault["msg"]
     if fault["type"] == "value_error":  # one of our own, which says all of it
         return f"{where}: {reason.removeprefix('Value error, ')}"
-    return f"{where}={fault['input']!r}: {reason}"
+    found = repr(fault["input"])
+    return f"{where}={found if len(found) < 60 else found[:57] + '...'}: {reason}"
 
 
 def preset_table() -> dict[str, dict[str, Any]]:

@@ -84,7 +84,9 @@ def read_file(name: str) -> bytes:
 
 
 def corpus_of(name: str, data: bytes) -> Corpus:
-    """The bytes as a corpus; CorpusError unless they are UTF-8."""
+    """The bytes as a corpus; CorpusError unless they are UTF-8, and some."""
+    if not data:
+        raise CorpusError(f"corpus {name!r} is empty: name a text of some thousand characters")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

@@ -113,6 +113,13 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == f"corpus {str(path)!r} is not UTF-8: byte 3 is 0xff"
 
 
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.txt"
+    path.write_bytes(b"")
+    with pytest.raises(CorpusError, match="is empty: name a text"):
+        load_corpus(str(path), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
