@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from test_interop import READERS, by_pandas
 
 from forecaster.cli import run
 
@@ -46,6 +47,16 @@ def test_a_backtest_leaves_what_the_design_promises(workplace: Path):
     }
     status = json.loads((workplace / "runs/back/status.json").read_text())
     assert status["state"] == "done"
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_runs_own_predictions_are_read_as_they_are(workplace: Path, reader: str):
+    path = workplace / "runs/back/predictions.parquet"
+    wanted = by_pandas(path)
+    assert {"random_walk", "harx", "llama"} <= set(wanted)
+    # utilsforecast averages within a cutoff first, and the last cutoffs lack the longer outcomes.
+    rel = 0.05 if reader == "utilsforecast" else 1e-12
+    assert READERS[reader](path) == pytest.approx(wanted, rel=rel)
 
 
 def test_runs_are_listed_and_shown(capsys: pytest.CaptureFixture[str]):
