@@ -11,9 +11,17 @@ from forecaster.display import print_line, print_table
 from forecaster.folds import day_of
 
 BASIS_POINTS = 1e4
-# Relative costs of a cell, for the forecast of the remaining time: measured on two shared cores.
-COSTS = {"garch_student_t": 4.0, "ewma_student_t": 2.0, "historical_1000": 2.0}
-LEARNER_COST = 5.0  # a seed of 100 steps
+# Seconds a cell takes on an idle core of 2026, for the forecast of the remaining time.
+COSTS = {
+    "historical_1000": 0.2,
+    "garch_student_t": 0.3,
+    "gjr_skew_t": 0.7,
+    "harx_own": 1.0,
+    "harx_pooled": 0.6,
+    "harx": 1.1,
+}
+CHEAP = 0.1  # every other baseline
+LEARNER_COST = 4.7  # a seed of 100 steps
 
 
 def score_table(summary: dict[str, Any], h: int) -> Table:
@@ -79,9 +87,9 @@ def print_plan(plan: Plan) -> None:
 
 
 def cost(cell: Cell, plan: Plan) -> float:
-    """Relative cost of a cell."""
+    """About how many seconds a cell takes, on its own."""
     if cell.forecaster.name in BASELINES:
-        return COSTS.get(cell.forecaster.name, 1.0)
+        return COSTS.get(cell.forecaster.name, CHEAP)
     learner = plan.config.learner
     return LEARNER_COST * learner.seeds * learner.steps / 100
 
