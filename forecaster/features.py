@@ -158,7 +158,7 @@ def _inputs(log_return: Floats, variance: Floats, scale: Floats, geometry: Float
     spans = [np.log(causal_scale(variance, 1 - 2 / (n + 1))) - log_scale for n in (5, 22, 66)]
     before = np.concatenate(([np.nan], scale[:-1]))
     surprise = 0.5 * np.log(np.maximum(variance, SCALE_FLOOR**2)) - np.log(before)
-    week = _trailing_sum(log_return, 5) / (scale * np.sqrt(5))
+    week = trailing_sum(log_return, 5) / (scale * np.sqrt(5))
     # Ranges see less than close-to-close moves where opens or highs are stale: this says how much.
     slow = 1 - 2 / 121
     bias = np.log(causal_scale(log_return**2, slow) / causal_scale(variance, slow))
@@ -177,7 +177,7 @@ def _inputs(log_return: Floats, variance: Floats, scale: Floats, geometry: Float
     return np.stack(columns, axis=1)
 
 
-def _trailing_sum(x: Floats, n: int) -> Floats:
+def trailing_sum(x: Floats, n: int) -> Floats:
     """[T] sum of the last n values; NaN until there are n known ones."""
     total = np.full(len(x), np.nan)
     if len(x) >= n:

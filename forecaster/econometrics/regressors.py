@@ -6,7 +6,7 @@ T bars of one symbol, F regressors. Row t is computed from bars <= t.
 import numpy as np
 
 from forecaster.bars import Bars, Floats
-from forecaster.features import activity, causal_scale, log_returns, range_variance
+from forecaster.features import activity, causal_scale, log_returns, range_variance, trailing_sum
 
 REGRESSORS = (
     "log_variance",
@@ -35,9 +35,11 @@ def regressors(bars: Bars) -> Floats:
     """
     log_return = log_returns(bars)
     log_variance = np.log(floored(range_variance(bars)))
-    means = [trailing_mean(log_variance, n) for n in (5, 22, 66)]
+    means = [trailing_sum(log_variance, n) / n for n in (5, 22, 66)]
     month = np.exp(0.5 * means[1])
-    z = [log_return / month] + [trailing_mean(log_return, n) * np.sqrt(n) / month for n in (5, 22)]
+    z = [log_return / month] + [
+        trailing_sum(log_return, n) / n * np.sqrt(n) / month for n in (5, 22)
+    ]
     decay = 1 - 2 / (SLOWEST + 1)
     squares, ranges = log_return**2, range_variance(bars)
     bias = np.log(causal_scale(squares, decay) / causal_scale(ranges, decay))
@@ -54,11 +56,3 @@ def floored(variance: Floats) -> Floats:
         median = np.full(len(variance), np.nan)
         median[known] = np.nanmedian(windows[known], axis=1)
     return np.maximum(np.maximum(variance, FLOOR * median), 1e-12)
-
-
-def trailing_mean(x: Floats, n: int) -> Floats:
-    """[T] mean of the last n values; NaN until there are n known ones."""
-    out = np.full(len(x), np.nan)
-    if len(x) >= n:
-        out[n - 1 :] = np.lib.stride_tricks.sliding_window_view(x, n).mean(axis=1)
-    return out

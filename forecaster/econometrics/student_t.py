@@ -45,8 +45,7 @@ def _loss(x: Floats, z: Floats) -> tuple[float, Floats]:
     loc, scale, df = x[0], np.exp(x[1]), np.exp(x[2])
     u = (z - loc) / scale
     tail = np.log1p(u * u / df)
-    constant = gammaln((df + 1) / 2) - gammaln(df / 2) - 0.5 * np.log(df * np.pi)
-    loss = -constant + x[1] + 0.5 * (df + 1) * tail.mean()
+    loss = -_log_constant(df) + x[1] + 0.5 * (df + 1) * tail.mean()
     pull = (df + 1) * u / (df + u * u)
     step = 1e-5  # of ln df: the digamma difference is smooth there
     up, down = np.exp(x[2] + step), np.exp(x[2] - step)
