@@ -52,8 +52,9 @@ ONLY_IN = {
     "yfinance": {"forecaster/sources"},
     "click": {"forecaster/cli.py", "backbones/cli.py"},
     "pandas": {"forecaster"},
-    "pyarrow": {"forecaster"},
-    "plotly": {"forecaster/report"},
+    "pyarrow": {"forecaster", "backbones/compare", "backbones/bench"},
+    "plotly": {"forecaster/report", "backbones/compare"},
+    "sklearn": {"forecaster"},
     "dash": {"forecaster/explore"},
 }
 
