@@ -163,6 +163,8 @@ def every_parameter_is_in_one_group(model: LanguageModel) -> None:
 def role_by_name(name: str) -> str:
     if name.endswith(("tokens.weight", "table.weight")) or name == "head.weight":
         return "table"
+    if name.endswith("lam.gate.weight"):
+        return "gate"
     return "matrix" if name.endswith(".weight") else "vector"
 
 

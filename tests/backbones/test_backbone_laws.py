@@ -236,6 +236,18 @@ def test_planted_a_decaying_table(monkeypatch: pytest.MonkeyPatch) -> None:
         laws.every_parameter_is_in_one_group(LanguageModel(LLAMA))
 
 
+def test_planted_a_decaying_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gate that decays as a matrix does is drawn to a half, whatever the token."""
+    roles = optim.parameter_roles
+
+    def gates_as_matrices(model: nn.Module) -> dict[str, str]:
+        return {n: "matrix" if role == "gate" else role for n, role in roles(model).items()}
+
+    monkeypatch.setattr(optim, "parameter_roles", gates_as_matrices)
+    with pytest.raises(AssertionError, match=r"lam\.gate\.weight"):
+        laws.every_parameter_is_in_one_group(LanguageModel(SMALL_PRESETS["diff_v2"]))
+
+
 @every
 def test_parameters_are_as_counted(config: BackboneConfig) -> None:
     laws.parameters_are_as_counted(LanguageModel(config))
