@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from forecaster.bars import Bars, Floats
+from forecaster.candle import Candles
 
 # RiskMetrics Technical Document (1996), section 5.3: the decay for daily data.
 DECAY = 0.94
@@ -20,6 +21,8 @@ GEOMETRY = ("close_return", "gap", "upper_wick", "lower_wick", "activity")
 Field = Literal["close_return", "gap", "upper_wick", "lower_wick", "activity"]
 STILL = 1e-9  # deviation below which a column does not move
 ACTIVITY_WINDOW = 66  # bars, about a quarter
+SPANS = tuple(1 - 2 / (n + 1) for n in (5, 22, 66))  # decays of scales faster and slower than it
+SLOW = 1 - 2 / 121  # decay of the bias of ranges: 120 bars
 WARM_UP = 66  # bars of a symbol that nothing is fitted on: the longest window is not full before
 
 
@@ -55,37 +58,15 @@ def log_returns(bars: Bars) -> Floats:
     return out
 
 
-def open_is_real(bars: Bars) -> NDArray[np.bool_]:
-    """[T] whether the open was printed by a market.
-
-    Index providers fill the open with the previous close (the S&P 500 in 95 % of bars before
-    2006). A true open that happens to equal it loses its gap too: a small price for never
-    reading a gap that is not one.
-    """
-    real = np.isfinite(bars.open)
-    real[1:] &= bars.open[1:] != bars.close[:-1]
-    return real
+def candles(bars: Bars) -> Candles:
+    """Each bar beside the close before it, which is NaN for the first."""
+    previous = np.concatenate(([np.nan], bars.close[:-1]))
+    return Candles(previous, bars.open, bars.high, bars.low, bars.close)
 
 
 def range_variance(bars: Bars) -> Floats:
-    """[T] an estimate of each bar's close-to-close log variance from its range.
-
-    gap^2 + Rogers-Satchell (1991) where the open is an open; Parkinson (1980) on the true range
-    where it is not; the squared return where only closes are known. NaN at t = 0, where there is
-    no close before.
-    """
-    previous = np.concatenate(([np.nan], bars.close[:-1]))
-    gap = np.log(bars.open / previous)
-    up, down = np.log(bars.high / bars.open), np.log(bars.low / bars.open)
-    body = np.log(bars.close / bars.open)
-    full = gap**2 + up * (up - body) + down * (down - body)
-    true_range = np.log(np.fmax(bars.high, previous) / np.fmin(bars.low, previous))
-    parkinson = true_range**2 / (4 * np.log(2))
-    squared = np.log(bars.close / previous) ** 2
-    ranged = np.where(
-        open_is_real(bars), full, np.where(np.isfinite(bars.high), parkinson, squared)
-    )
-    return np.where(np.isnan(previous), np.nan, np.maximum(ranged, 0.0))
+    """[T] an estimate of each bar's close-to-close log variance from its range; NaN at t = 0."""
+    return candles(bars).range_variance
 
 
 def causal_mean(x: Floats, decay: float) -> Floats:
@@ -127,12 +108,7 @@ def cumulative_return(bars: Bars, horizon: int) -> Floats:
 
 def _geometry(bars: Bars, log_return: Floats, before: Floats) -> Floats:
     """[T, 5] return, gap and wicks in units of the scale known before the bar; activity."""
-    real = open_is_real(bars)
-    previous = np.concatenate(([np.nan], bars.close[:-1]))
-    gap = np.log(bars.open / previous)
-    upper = np.log(bars.high / np.maximum(bars.open, bars.close))
-    lower = np.log(np.minimum(bars.open, bars.close) / bars.low)
-    shaped = [np.where(real, x, np.nan) / before for x in (gap, upper, lower)]
+    shaped = [each / before for each in candles(bars).shape]
     return np.stack([log_return / before, *shaped, activity(bars)], axis=1)
 
 
@@ -153,16 +129,41 @@ def activity(bars: Bars) -> Floats:
 
 
 def _inputs(log_return: Floats, variance: Floats, scale: Floats, geometry: Floats) -> Floats:
-    """[T, 11] log scales, range surprise, leverage terms, the bias of ranges, activity."""
-    log_scale = np.log(scale)
-    spans = [np.log(causal_scale(variance, 1 - 2 / (n + 1))) - log_scale for n in (5, 22, 66)]
+    """[T, 11] what `input_columns` makes of each bar's past."""
+    spans = tuple(causal_scale(variance, decay) for decay in SPANS)
     before = np.concatenate(([np.nan], scale[:-1]))
-    surprise = 0.5 * np.log(np.maximum(variance, SCALE_FLOOR**2)) - np.log(before)
-    week = trailing_sum(log_return, 5) / (scale * np.sqrt(5))
-    # Ranges see less than close-to-close moves where opens or highs are stale: this says how much.
-    slow = 1 - 2 / 121
-    bias = np.log(causal_scale(log_return**2, slow) / causal_scale(variance, slow))
-    z = geometry[:, 0]
+    week = trailing_sum(log_return, 5)
+    bias = range_bias(causal_scale(log_return**2, SLOW), causal_scale(variance, SLOW))
+    past = Past(variance, before, scale, spans, week, bias)
+    return input_columns(past, geometry[:, 0], geometry[:, 4])
+
+
+def range_bias(squares: Floats, ranges: Floats) -> Floats:
+    """Log ratio of two slow scales: how much less ranges see than close-to-close moves.
+
+    They do where opens or highs are stale.
+    """
+    return np.log(squares / ranges)
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What the inputs of a bar need of the bars up to it; one shape, one entry a bar."""
+
+    variance: Floats  # the bar's range variance
+    before: Floats  # the scale known before the bar
+    scale: Floats  # the one known after it
+    spans: tuple[Floats, ...]  # causal scales of SPANS
+    week: Floats  # sum of the last five log returns
+    bias: Floats  # of ranges
+
+
+def input_columns(past: Past, z: Floats, activity: Floats) -> Floats:
+    """[..., 11] log scales, range surprise, leverage terms, the bias of ranges, activity."""
+    log_scale = np.log(past.scale)
+    spans = [np.log(each) - log_scale for each in past.spans]
+    surprise = 0.5 * np.log(np.maximum(past.variance, SCALE_FLOOR**2)) - np.log(past.before)
+    week = past.week / (past.scale * np.sqrt(5))
     columns = [
         log_scale,
         *spans,
@@ -171,10 +172,10 @@ def _inputs(log_return: Floats, variance: Floats, scale: Floats, geometry: Float
         np.minimum(z, 0),
         week,
         np.minimum(week, 0),
-        bias,
-        geometry[:, 4],
+        past.bias,
+        activity,
     ]
-    return np.stack(columns, axis=1)
+    return np.stack(columns, axis=-1)
 
 
 def trailing_sum(x: Floats, n: int) -> Floats:

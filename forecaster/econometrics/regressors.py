@@ -6,7 +6,15 @@ T bars of one symbol, F regressors. Row t is computed from bars <= t.
 import numpy as np
 
 from forecaster.bars import Bars, Floats
-from forecaster.features import activity, causal_scale, log_returns, range_variance, trailing_sum
+from forecaster.features import (
+    SLOW,
+    activity,
+    causal_scale,
+    log_returns,
+    range_bias,
+    range_variance,
+    trailing_sum,
+)
 
 REGRESSORS = (
     "log_variance",
@@ -21,10 +29,10 @@ REGRESSORS = (
     "activity",
     "range_bias",
 )
+MEANS = (5, 22, 66)  # bars
 WINDOW = 66  # bars: the longest mean, and the window of the floor
 # A bar that hardly moved has a range variance near zero, whose log would rule every mean.
 FLOOR = 0.02  # of the window's median
-SLOWEST = 120  # bars, of the bias of ranges
 
 
 def regressors(bars: Bars) -> Floats:
@@ -33,18 +41,29 @@ def regressors(bars: Bars) -> Floats:
     Source: Corsi, A Simple Approximate Long-Memory Model of Realized Volatility (JFEC 2009), in
     logs and of range variances; leverage terms as in Corsi and Reno (JBES 2012).
     """
-    log_return = log_returns(bars)
-    log_variance = np.log(floored(range_variance(bars)))
-    means = [trailing_sum(log_variance, n) / n for n in (5, 22, 66)]
+    log_return, variance = log_returns(bars), range_variance(bars)
+    log_variance = np.log(floored(variance))
+    means = tuple(trailing_sum(log_variance, n) / n for n in MEANS)
+    sums = tuple(trailing_sum(log_return, n) for n in (5, 22))
+    bias = range_bias(causal_scale(log_return**2, SLOW), causal_scale(variance, SLOW))
+    return regressor_columns(log_variance, means, log_return, sums, (activity(bars), bias))
+
+
+def regressor_columns(
+    log_variance: Floats,
+    means: tuple[Floats, ...],
+    log_return: Floats,
+    sums: tuple[Floats, ...],
+    others: tuple[Floats, Floats],
+) -> Floats:
+    """[..., F] of a bar's log variance and its means over MEANS, its log return and the sums of the
+    last 5 and 22, its activity and the bias of its ranges; each [...].
+    """
     month = np.exp(0.5 * means[1])
-    z = [log_return / month] + [
-        trailing_sum(log_return, n) / n * np.sqrt(n) / month for n in (5, 22)
-    ]
-    decay = 1 - 2 / (SLOWEST + 1)
-    squares, ranges = log_return**2, range_variance(bars)
-    bias = np.log(causal_scale(squares, decay) / causal_scale(ranges, decay))
+    z = [log_return / month]
+    z += [s / n * np.sqrt(n) / month for s, n in zip(sums, (5, 22), strict=True)]
     leverage = [z[0], np.minimum(z[0], 0), z[1], np.minimum(z[1], 0), np.minimum(z[2], 0)]
-    return np.stack([log_variance, *means, *leverage, activity(bars), bias], axis=1)
+    return np.stack([log_variance, *means, *leverage, *others], axis=-1)
 
 
 def floored(variance: Floats) -> Floats:

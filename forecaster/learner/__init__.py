@@ -3,7 +3,23 @@
 The only package here that imports torch and backbones.
 """
 
+from forecaster.learner.fields import FieldHeads, fit_fields, load_fields
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.forecaster import BackboneForecaster, Keep, load_learner
+from forecaster.learner.walking import ROWS, NetworkLaw, Sampler, Start
+from forecaster.learner.windows import tokenise
 
-__all__ = ["BackboneForecaster", "FittedLearner", "Keep", "load_learner"]
+__all__ = [
+    "ROWS",
+    "BackboneForecaster",
+    "FieldHeads",
+    "FittedLearner",
+    "Keep",
+    "NetworkLaw",
+    "Sampler",
+    "Start",
+    "fit_fields",
+    "load_fields",
+    "load_learner",
+    "tokenise",
+]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from forecaster.bars import Panel
+from forecaster.bars import Floats, Panel
 from forecaster.config import LearnerConfig
 from forecaster.distributions import Binned
 from forecaster.errors import UsageError
@@ -40,17 +41,22 @@ class FittedLearner:
         members = tokenise(past, self.tokenizer)
         shape = (len(origins), len(horizons), self.tokenizer.return_bins)
         p = np.zeros(shape)
-        shrink = self.config.shrink / torch.tensor(horizons, dtype=torch.float64).sqrt()
         for rows, batch in origin_windows(members, origins, self.config.context, QUESTIONS):
-            for network in self.networks:
-                tilt = network(batch.tokens, batch.inputs)[:, -1].double()
-                last = network.log_probability(shrink[:, None] * tilt).exp()
-                p[rows] += last.numpy()[: rows.stop - rows.start]
+            tilts = [f(batch.tokens, batch.inputs)[:, -1] for f in self.networks]
+            p[rows] = self.probabilities(tilts)[: rows.stop - rows.start]
         scales = np.array(
             [members[i].scales[t] for i, t in zip(origins.member, origins.bar, strict=True)]
         )
-        p *= self.tokenizer.bin_masses() > 0  # a bin that the prior gives nothing keeps nothing
-        return self.tokenizer.density(scales, p / p.sum(axis=-1, keepdims=True))
+        return self.tokenizer.density(scales, p)
+
+    def probabilities(self, tilts: Sequence[Tensor]) -> Floats:
+        """[B, H, K] of the return bins, from the tilts [B, H, K] of one network or several."""
+        root = torch.tensor(self.tokenizer.horizons, dtype=torch.float64).sqrt()
+        shrink = (self.config.shrink / root)[:, None]
+        mass = self.networks[0].log_mass
+        p = sum((shrink * each.double() + mass).softmax(dim=-1).numpy() for each in tilts)
+        p = p * (self.tokenizer.bin_masses() > 0)  # what the prior gives nothing keeps nothing
+        return p / p.sum(axis=-1, keepdims=True)
 
     @property
     def parameters(self) -> int:

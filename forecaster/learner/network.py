@@ -3,10 +3,13 @@
 B windows, T bars, F fields, I inputs, H horizons, K return bins, C model width.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from backbones.attention import LayerCache
 from backbones.config import BackboneConfig
 from backbones.model import Backbone
 from forecaster.config import LearnerConfig
@@ -49,8 +52,22 @@ class BarNetwork(nn.Module):
 
     def forward(self, tokens: Tensor, inputs: Tensor) -> Tensor:
         """tokens [B, T, F], inputs [B, T, I] -> tilts [B, T, H, K] in nats."""
+        return self.tilt(self.hidden(tokens, inputs))
+
+    def hidden(
+        self, tokens: Tensor, inputs: Tensor, caches: Sequence[LayerCache] | None = None
+    ) -> Tensor:
+        """What the backbone makes of the bars, [B, T, C]; with caches, they go on from those."""
         x = self.fields(tokens + self.offset).sum(dim=-2) + self.inputs(inputs)
-        weights = self.head(self.backbone(x)).unflatten(-1, self.basis.shape[:2])
+        return self.backbone(x, caches)
+
+    def new_caches(self) -> list[LayerCache]:
+        """An empty past."""
+        return self.backbone.new_caches()
+
+    def tilt(self, hidden: Tensor) -> Tensor:
+        """[B, T, C] -> [B, T, H, K] in nats."""
+        weights = self.head(hidden).unflatten(-1, self.basis.shape[:2])
         return torch.einsum("bthr,hrk->bthk", weights.float(), self.basis)
 
     def log_probability(self, tilt: Tensor) -> Tensor:

@@ -34,9 +34,13 @@ class RangePrior(Record):
     horizons: tuple[int, ...]
     shapes: tuple[tuple[float, float, float], ...]  # H rows of loc, scale, df
 
-    def scales(self, bars: Bars, known: Features) -> Floats:  # noqa: ARG002  the priors' protocol
+    def scales(self, bars: Bars, known: Features) -> Floats:
         """[T, H]."""
-        return known.scale[:, None] * np.sqrt(np.array(self.horizons, dtype=np.float64))
+        return self.scales_at(bars.symbol, np.empty(0), known.scale)
+
+    def scales_at(self, symbol: str, x: Floats, scale: Floats) -> Floats:  # noqa: ARG002  likewise
+        """Regressors [N, F] and range scales [N] of a symbol's bars -> [N, H]."""
+        return scale[:, None] * np.sqrt(np.array(self.horizons, dtype=np.float64))
 
     def base(self) -> StudentT:
         """[1, H] the shapes."""
@@ -81,6 +85,14 @@ class HarxPrior(Record):
         """[T, H]."""
         x = regressors(bars)
         return np.stack([m.model().scale(bars.symbol, x) for m in self.models], axis=1)
+
+    def scales_at(self, symbol: str, x: Floats, scale: Floats) -> Floats:  # noqa: ARG002  likewise
+        """Regressors [N, F] and range scales [N] of a symbol's bars -> [N, H].
+
+        Row by row: products of matrices may round a row by how many others there are.
+        """
+        one = x[:, None]
+        return np.concatenate([m.model().scale(symbol, one) for m in self.models], axis=1)
 
     def base(self) -> SkewT:
         """[1, H] the shapes."""

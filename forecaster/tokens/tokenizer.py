@@ -95,7 +95,11 @@ class BarTokenizer(BaseModel):
 
     def inputs(self, bars: Bars, known: Features) -> NDArray[np.float32]:
         """Continuous inputs [T, I], standardised by the history, clipped; unknown ones are 0."""
-        z = raw_inputs(self.prior, bars, known) - np.asarray(self.input_mean)
+        return self.inputs_at(known, self.scales(bars, known))
+
+    def inputs_at(self, known: Features, scales: Floats) -> NDArray[np.float32]:
+        """The same [N, I] of N bars, beside the prior's scales [N, H] of them."""
+        z = raw_inputs(self.prior, known, scales) - np.asarray(self.input_mean)
         z /= np.asarray(self.input_deviation)
         return np.nan_to_num(np.clip(z, -CLIP, CLIP)).astype(np.float32)
 
@@ -123,10 +127,10 @@ class BarTokenizer(BaseModel):
         )
 
 
-def raw_inputs(prior: Prior, bars: Bars, known: Features) -> Floats:
-    """[T, I] the features, and how far the prior's scales are from the plain one."""
+def raw_inputs(prior: Prior, known: Features, scales: Floats) -> Floats:
+    """[N, I] the features, and how far the prior's scales [N, H] are from the plain one."""
     roots = np.sqrt(np.array(prior.horizons, dtype=np.float64))
-    distance = np.log(prior.scales(bars, known) / (known.scale[:, None] * roots))
+    distance = np.log(scales / (known.scale[:, None] * roots))
     return np.concatenate((known.inputs, distance), axis=1)
 
 
@@ -147,7 +151,10 @@ def fit_tokenizer(
         else fit_range_prior(history, known, horizons)
     )
     inputs = np.concatenate(
-        [raw_inputs(prior, b, f)[WARM_UP:] for b, f in zip(history, known, strict=True)]
+        [
+            raw_inputs(prior, f, prior.scales(b, f))[WARM_UP:]
+            for b, f in zip(history, known, strict=True)
+        ]
     )
     mean, deviation = known_moments(inputs)
     return BarTokenizer(

@@ -9,12 +9,12 @@ from panels import bars_from_returns, rewritten_after, times_four, walk_panel
 
 from forecaster.bars import Bars, Panel
 from forecaster.features import (
+    candles,
     SCALE_FLOOR,
     causal_mean,
     causal_scale,
     cumulative_return,
     features,
-    open_is_real,
     range_variance,
 )
 
@@ -92,7 +92,7 @@ def test_an_open_that_is_the_previous_close_is_no_open(bars: Bars):
     open_[1:] = bars.close[:-1]
     low = np.minimum(bars.low, open_)
     filled = replace(bars, open=open_, high=np.maximum(bars.high, open_), low=low)
-    assert not open_is_real(filled)[1:].any()
+    assert not candles(filled).open_is_real[1:].any()
     assert np.isnan(features(filled).geometry[1:, 1:4]).all()
 
 

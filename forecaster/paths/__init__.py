@@ -1,0 +1,1 @@
+"""Whole candles, simulated bar after bar: features recomputed along each path."""
