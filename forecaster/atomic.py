@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,18 @@ def commit_bytes(path: Path, data: bytes) -> str:
 
     Makes the directory. Raises StorageError, naming path and cause, when it is not committed.
     """
+    return commit_chunks(path, (data,))
+
+
+def commit_chunks(path: Path, chunks: Iterable[bytes]) -> str:
+    """As `commit_bytes`, for what is too large to be held at once: chunks are written as they come.
+
+    An error of whoever makes them is passed on, and nothing is committed.
+    """
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
     try:
         make_directory(path.parent)
-        _write_new(temporary, data)
+        digest = _write_new(temporary, chunks)
         temporary.replace(path)
         _sync_directory(path.parent)
     except (OSError, ValueError) as error:
@@ -36,7 +45,7 @@ def commit_bytes(path: Path, data: bytes) -> str:
     finally:
         with suppress(OSError, ValueError):
             temporary.unlink()
-    return hashlib.sha256(data).hexdigest()
+    return digest
 
 
 def commit_json(path: Path, value: Any) -> str:
@@ -50,7 +59,7 @@ def probe(directory: Path) -> None:
     temporary = directory / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
     try:
         make_directory(directory)
-        _write_new(temporary, b"?")
+        _write_new(temporary, (b"?",))
     except (OSError, ValueError) as error:
         raise StorageError(
             f"cannot write in {directory}: {reason(error)}; name another place or mend its rights"
@@ -99,17 +108,20 @@ def reason(error: Exception) -> str:
     return text or str(error) or type(error).__name__
 
 
-def _write_new(path: Path, data: bytes) -> None:
-    """Make a file that was not there, and force it to disk. OSError if any part of that fails."""
+def _write_new(path: Path, chunks: Iterable[bytes]) -> str:
+    """Make a file that was not there, forced to disk; its sha256. OSError if any part fails."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, 0o644)
+    descriptor, digest = os.open(path, flags, 0o644), hashlib.sha256()
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        for chunk in chunks:
+            digest.update(chunk)
+            rest = memoryview(chunk)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    return digest.hexdigest()
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,6 +1,6 @@
 """One bar at a time: what a candle and the close before it say, element by element.
 
-Arrays of one shape. Whoever walks through time, over a history or along simulated paths, uses these.
+Arrays of one shape. Who walks through time uses these: over a history or along simulated paths.
 """
 
 from dataclasses import dataclass

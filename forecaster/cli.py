@@ -97,9 +97,18 @@ def train(**given: Any) -> None:
 
 @cli.command()
 @click.argument("run", type=FOLDER)
+@click.option(
+    "--paths",
+    type=click.IntRange(1, 1_000_000),
+    metavar="N",
+    help="Sample N candle paths a symbol and model, as far as the longest horizon.",
+)
 @options("horizons", "store", "out", "json", "quiet")
 def predict(**given: Any) -> None:
-    """Forecast from the last bars with a trained RUN."""
+    """Forecast from the last bars with a trained RUN.
+
+    With --paths, samples.parquet is written beside --out, or into RUN.
+    """
     from forecaster.commands import training
 
     training.predict(training.Predict(**given))

@@ -4,31 +4,40 @@ A block is some paths of some origins, simulated together: memory is flat in the
 depends on its block. N paths in a block, K steps, H horizons.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
+from forecaster import atomic, scores, training
 from forecaster.bars import Floats, Panel
-from forecaster.learner import ROWS, FieldHeads, FittedLearner, NetworkLaw, Sampler, Start, tokenise
-from forecaster.paths.memory import PathMemory, Remembered, remember_all
+from forecaster.errors import CheckpointError
+from forecaster.frames import Provenance
+from forecaster.learner import (
+    ROWS,
+    FieldHeads,
+    FittedLearner,
+    NetworkLaw,
+    Sampler,
+    Start,
+    load_fields,
+    tokenise,
+)
+from forecaster.paths.memory import PathMemory, remember_all
 from forecaster.paths.randomness import levels
 from forecaster.paths.shapes import BarShapes, Bootstrap
 from forecaster.paths.simulate import BarLaw, PriorLaw, next_bar, one_ahead
+from forecaster.paths.table import PathBlock, block_table, parquet_chunks
 from forecaster.paths.within import WithinBins
 from forecaster.protocol import Origins
+from forecaster.runs import RunFolder
 
 BLOCK = 2048  # paths
-
-
-@dataclass(frozen=True, eq=False)
-class PathBlock:
-    """N paths."""
-
-    origin: NDArray[np.int64]  # [N] index into the origins
-    path: NDArray[np.int64]  # [N] its number, from 0
-    candles: Floats  # [N, K, 5] open, high, low, close, volume; NaN where the symbol has none
 
 
 @dataclass(frozen=True)
@@ -40,32 +49,45 @@ class Walk:
     seed: int
 
 
+@dataclass(frozen=True, eq=False)
+class Walker:
+    """A learner with what it takes to draw whole bars."""
+
+    name: str
+    fitted: FittedLearner
+    heads: tuple[FieldHeads, ...]  # one a network
+    shapes: BarShapes
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """How sampled bars are written, and who is told of them."""
+
+    factor: Floats  # [origins] makes printed prices of adjusted ones
+    provenance: Provenance
+    on_bars: Callable[[int], None]
+
+
 class PathSource:
     """Paths of one fitted learner from origins of one panel."""
 
-    def __init__(
-        self,
-        fitted: FittedLearner,
-        heads: tuple[FieldHeads, ...],
-        shapes: BarShapes,
-        past: Panel,
-        origins: Origins,
-    ) -> None:
-        self.fitted, self.heads, self.panel, self.origins = fitted, heads, past, origins
-        tokenizer = fitted.tokenizer
-        ahead, bootstrap = one_ahead(tokenizer), Bootstrap(shapes)
+    def __init__(self, walker: Walker, past: Panel, origins: Origins) -> None:
+        self.fitted, self.panel, self.origins = walker.fitted, past, origins
+        self.name, tokenizer = walker.name, walker.fitted.tokenizer
+        ahead, bootstrap = one_ahead(tokenizer), Bootstrap(walker.shapes)
         self.prior = PriorLaw(ahead[0], bootstrap)
-        within = WithinBins(shapes, tokenizer)
-        self.sampler = Sampler(fitted, heads, within, bootstrap, ahead)
-        self.remembered: list[Remembered] = remember_all(past, tokenizer)
+        within = WithinBins(walker.shapes, tokenizer)
+        self.sampler = Sampler(walker.fitted, walker.heads, within, bootstrap, ahead)
+        self.remembered = remember_all(past, tokenizer)
         self.members = tokenise(past, tokenizer)
         j = tokenizer.horizons.index(1)
-        self.first = fitted.forecast(past, origins, tokenizer.horizons).probabilities[:, j]
+        self.first = self.fitted.forecast(past, origins, tokenizer.horizons).probabilities[:, j]
 
     def from_prior(self, walk: Walk) -> Iterator[PathBlock]:
         """The prior alone."""
         for origin, path in blocks(len(self.origins), walk.paths):
-            yield PathBlock(origin, path, self._walk(self.prior, origin, path, walk))
+            candles = self._walk(self.prior, origin, path, walk)
+            yield PathBlock(self.fitted.tokenizer.prior.law, origin, path, candles)
 
     def from_learner(self, walk: Walk) -> Iterator[PathBlock]:
         """Path i follows network i modulo their number."""
@@ -78,7 +100,7 @@ class PathSource:
                     rows = mine[at : at + ROWS]
                     law = self._law(number, origin[rows], walk.steps)
                     candles[rows] = self._walk(law, origin[rows], path[rows], walk)
-            yield PathBlock(origin, path, candles)
+            yield PathBlock(self.name, origin, path, candles)
 
     def _law(self, number: int, origin: NDArray[np.int64], steps: int) -> NetworkLaw:
         member, bar = self.origins.member[origin], self.origins.bar[origin]
@@ -91,7 +113,9 @@ class PathSource:
         """Paths [N] of these origins [N] -> candles [N, K, 5]."""
         member, bar = self.origins.member[origin], self.origins.bar[origin]
         memory = PathMemory(self.remembered, self.fitted.tokenizer, member, bar)
-        bars = [next_bar(memory, law, self._levels(origin, path, walk, k)) for k in range(walk.steps)]
+        bars = [
+            next_bar(memory, law, self._levels(origin, path, walk, k)) for k in range(walk.steps)
+        ]
         return np.stack(bars, axis=1)
 
     def _levels(
@@ -100,11 +124,56 @@ class PathSource:
         """[N, LEVELS]; the paths of an origin stand together, in order."""
         out = []
         for i in np.unique(origin):
-            bars, t = self.panel.members[self.origins.member[i]], self.origins.bar[i]
+            bars = self.panel.members[self.origins.member[i]]
+            cutoff = bars.label(int(self.origins.bar[i]))
             own = path[origin == i]
-            drawn = levels(walk.seed, bars.symbol, bars.opened_at[t], step, range(own[0], own[-1] + 1))
+            drawn = levels(walk.seed, (bars.symbol, cutoff), step, range(own[0], own[-1] + 1))
             out.append(drawn[own - own[0]])
         return np.concatenate(out)
+
+
+def load_walker(run: RunFolder) -> Walker:
+    """Raises CheckpointError where the run has not kept what paths need."""
+    fitted = training.load(run)
+    one_ahead(fitted.tokenizer)
+    place = run.path / training.SHAPES
+    try:
+        shapes = BarShapes.model_validate_json(place.read_bytes())
+    except (OSError, ValidationError):
+        raise CheckpointError(
+            f"{place} is missing or damaged: paths need it; train anew with: forecaster train"
+        ) from None
+    heads = load_fields(fitted, run.path / training.SEEDS)
+    return Walker(run.config().presets[0], fitted, heads, shapes)
+
+
+def keep_samples(path: Path, source: PathSource, walk: Walk, shown: Shown) -> dict[str, Any]:
+    """Sample both models and write the file as they come; what the command says of it."""
+    keys = scores.question(source.panel, source.origins, range(1, walk.steps + 1))
+
+    def tables() -> Iterator[pa.Table]:
+        for _, blocks_of in models:
+            for block in blocks_of(walk):
+                yield block_table(block, keys, shown.factor, shown.provenance)
+                shown.on_bars(len(block.path) * walk.steps)
+
+    models = sorted(
+        [(source.fitted.tokenizer.prior.law, source.from_prior), (source.name, source.from_learner)]
+    )
+    record = {
+        "models": [name for name, _ in models],
+        "paths": walk.paths,
+        "steps": walk.steps,
+        "seed": walk.seed,
+    }
+    atomic.commit_chunks(path, parquet_chunks(tables(), record))
+    return {"file": str(path), **record}
+
+
+def last_origins(panel: Panel) -> Origins:
+    """The last bar of each member, in the order of their names."""
+    member = np.argsort(np.array(panel.symbols), kind="stable")
+    return Origins(member, np.array([len(panel.members[m]) - 1 for m in member]))
 
 
 def blocks(origins: int, paths: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

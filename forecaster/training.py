@@ -15,13 +15,21 @@ from forecaster.atomic import commit_bytes
 from forecaster.bars import Panel
 from forecaster.config import RunConfig
 from forecaster.errors import CheckpointError, UsageError
-from forecaster.learner import BackboneForecaster, FittedLearner, Keep, load_learner
+from forecaster.learner import (
+    BackboneForecaster,
+    FittedLearner,
+    Keep,
+    fit_fields,
+    load_learner,
+)
+from forecaster.paths.shapes import fit_shapes
 from forecaster.protocol import Origins
 from forecaster.runs import RunFolder
 from forecaster.tokens import BarTokenizer
 
 SEEDS = "seeds"  # subfolder of a run: one training a seed
 TOKENIZER = "tokenizer.json"
+SHAPES = "shapes.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +80,7 @@ def run_training(
     keep = Keep(path=run.path / SEEDS, resume=resume, on_step=heard)
     try:
         fitted = training.forecaster.fit(training.history, training.config.horizons, keep)
+        fields = _prepare_paths(training, fitted, run, keep)
     except KeyboardInterrupt:
         run.finish("interrupted")
         raise
@@ -85,9 +94,25 @@ def run_training(
         "loss_nats": [round(float(np.mean(each[-20:])), 4) for each in losses.values()],
         "untaught_loss_nats": round(fitted.untaught_loss(training.history), 4),
     }
+    record |= fields
     run.write_json("summary.json", record)
     run.finish("done")
     return record
+
+
+def _prepare_paths(
+    training: Training, fitted: FittedLearner, run: RunFolder, keep: Keep
+) -> dict[str, Any]:
+    """What paths need beyond forecasts, kept; nothing where one bar ahead is not learnt."""
+    if 1 not in training.config.horizons:
+        return {}
+    taught = fit_fields(fitted, training.history, training.config.seed, keep)
+    shapes = fit_shapes(training.history, fitted.tokenizer)
+    commit_bytes(run.path / SHAPES, shapes.model_dump_json().encode())
+    return {
+        "fields_loss_nats": [round(each.taught, 4) for each in taught],
+        "untaught_fields_loss_nats": [round(each.untaught, 4) for each in taught],
+    }
 
 
 def load(run: RunFolder) -> FittedLearner:

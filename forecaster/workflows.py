@@ -8,9 +8,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from forecaster import backtest, frames
 from forecaster.backtest import Cell, Plan
-from forecaster.bars import Panel
+from forecaster.bars import Floats, Panel
 from forecaster.baselines import choose
 from forecaster.config import RunConfig
 from forecaster.errors import CheckpointError, GateError
@@ -52,6 +54,12 @@ def load_panel(
     panel = store.panel(config.symbols, config.interval)
     digest = store.digest(config.symbols, config.interval)
     return Panel(tuple(bars.adjusted() for bars in panel)), digest
+
+
+def printed_over_adjusted(config: RunConfig, root: Path) -> Floats:
+    """[symbols] what makes printed prices of adjusted ones, at each symbol's last bar."""
+    panel = Store(root).panel(config.symbols, config.interval)
+    return np.array([1 / bars.adjustment[-1] for bars in panel])
 
 
 def forecasters(config: RunConfig) -> tuple[Forecaster, ...]:

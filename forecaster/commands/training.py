@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecaster import display, workflows
+from forecaster import display, sampling, workflows
 from forecaster import training as work
+from forecaster.bars import Panel
 from forecaster.commands.arguments import Configured, Output, listed
+from forecaster.errors import UsageError
+from forecaster.frames import Provenance
 from forecaster.runs import RunFolder
+from forecaster.sampling import Shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,7 @@ class Predict(Output):
 
     run: Path
     horizons: str | None = None
+    paths: int | None = None
     store: Path = Path("data")
     out: Path | None = None
 
@@ -70,13 +75,46 @@ def _with_progress(given: Train, plan: work.Training, run: RunFolder) -> dict[st
 
 
 def predict(given: Predict) -> None:
-    """Quantiles from each symbol's last bar."""
+    """Quantiles from each symbol's last bar, and paths where they are asked for."""
     run = RunFolder.open(given.run, "train")
     wanted = listed(given.horizons, whole_numbers=True)
+    place = _samples_path(given, run) if given.paths else None
     panel, _ = workflows.load_panel(run.config(), given.store, given.say)
     table = work.predict(run, panel, wanted)
     if given.out:
         work.keep_predictions(table, given.out)
     rows = table.drop_columns(["y"]).to_pylist()
-    if not given.result({"predictions": [display.plain(row) for row in rows]}):
+    record: dict[str, Any] = {"predictions": [display.plain(row) for row in rows]}
+    if place is not None:
+        steps = max(wanted or run.config().horizons)
+        record["samples"] = _sample(given, run, panel, (place, steps))
+    if not given.result(record):
         display.print_predictions(rows)
+        display.print_record({k: v for k, v in record.items() if k != "predictions"})
+
+
+def _samples_path(given: Predict, run: RunFolder) -> Path:
+    """Where paths go. Raises UsageError where a file is."""
+    place = (given.out.parent if given.out else run.path) / "samples.parquet"
+    if place.exists() or place == given.out:
+        raise UsageError(f"{place} exists; choose an --out in another folder")
+    return place
+
+
+def _sample(
+    given: Predict, run: RunFolder, panel: Panel, where: tuple[Path, int]
+) -> dict[str, Any]:
+    """Paths to a file, `where` being its path and their steps, with progress on stderr."""
+    place, steps = where
+    walker, origins = sampling.load_walker(run), sampling.last_origins(panel)
+    walk = sampling.Walk(given.paths or 0, steps, run.config().seed)
+    factor = workflows.printed_over_adjusted(run.config(), given.store)[origins.member]
+    provenance = Provenance(run.path.name, 0, panel.interval)
+    given.say(f"sampling {walk.paths} paths of {steps} bars a symbol and model into {place}")
+    with display.progress(2 * len(origins) * walk.paths * steps, quiet=given.quiet) as meter:
+
+        def on_bars(count: int) -> None:
+            meter.advance(count, f"{walk.paths} paths of {steps} bars")
+
+        source = sampling.PathSource(walker, panel, origins)
+        return sampling.keep_samples(place, source, walk, Shown(factor, provenance, on_bars))

@@ -3,7 +3,7 @@
 The only package here that imports torch and backbones.
 """
 
-from forecaster.learner.fields import FieldHeads, fit_fields, load_fields
+from forecaster.learner.fields import FieldHeads, TaughtFields, fit_fields, load_fields
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.forecaster import BackboneForecaster, Keep, load_learner
 from forecaster.learner.walking import ROWS, NetworkLaw, Sampler, Start
@@ -18,6 +18,7 @@ __all__ = [
     "NetworkLaw",
     "Sampler",
     "Start",
+    "TaughtFields",
     "fit_fields",
     "load_fields",
     "load_learner",

@@ -2,13 +2,14 @@
 
     P(field i = k | h, fields < i) = softmax(ln P0(k | return) + out_i(silu(h_i + sum_j e_ij)))
 
-P0 are frequencies of the training part and out_i starts at zero, so an untaught head says them. They
-are taught after the network, on what it makes of the bars, and change nothing of it: forecasts that
-are scored are the same bytes with and without them. Needed to draw bars, for nothing else.
+P0 are frequencies of the training part and out_i starts at zero, so an untaught head says them.
+Heads are taught after the network, on what it makes of the bars, and change nothing of it: scored
+forecasts are the same bytes with and without them. They are needed to draw bars, for nothing else.
 B windows, T bars, F fields, C width of the network, M width of a head, K bins of a field.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -47,16 +48,13 @@ class FieldHeads(nn.Module):
         rows, bins = tokenizer.field_bins + 1, tokenizer.field_bins
         self.hidden = nn.Linear(width, DRAWN * WIDTH)
         self.before = nn.ModuleList(nn.Embedding((i + 1) * rows, WIDTH) for i in range(DRAWN))
-        self.out = nn.ModuleList(nn.Linear(WIDTH, bins) for _ in range(DRAWN))
-        for layer in self.out:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        self.out = nn.ModuleList(_still(bins) for _ in range(DRAWN))
         base = torch.zeros(DRAWN, rows, bins) if log_base is None else log_base
         self.register_buffer("log_base", base)
         self.register_buffer("offset", rows * torch.arange(DRAWN), persistent=False)
 
     def logits(self, field: int, hidden: Tensor, tokens: Tensor) -> Tensor:
-        """What field 1 + `field` may be: hidden [..., C], tokens before it [..., field + 1] -> [..., K]."""
+        """Of field 1 + `field`: hidden [..., C], tokens before it [..., field + 1] -> [..., K]."""
         own = slice(field * WIDTH, (field + 1) * WIDTH)
         x = functional.linear(hidden, self.hidden.weight[own], self.hidden.bias[own])
         x = x + self.before[field](tokens + self.offset[: field + 1]).sum(dim=-2)
@@ -64,7 +62,7 @@ class FieldHeads(nn.Module):
 
     def loss(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         """Nats a bar: hidden [B, T, C] and the tokens [B, T, F] of the bar after each position."""
-        bins, total = self.out[0].out_features, hidden.new_zeros(())
+        bins, total = self.log_base.shape[-1], hidden.new_zeros(())
         for i in range(DRAWN):
             target = tokens[..., i + 1]
             known = target < bins
@@ -74,10 +72,26 @@ class FieldHeads(nn.Module):
         return total
 
 
+def _still(bins: int) -> nn.Linear:
+    layer = nn.Linear(WIDTH, bins)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+@dataclass(frozen=True, eq=False)
+class TaughtFields:
+    """Heads, and their nats a bar on one later draw of training windows before and after."""
+
+    heads: FieldHeads
+    untaught: float
+    taught: float
+
+
 def fit_fields(
     fitted: FittedLearner, history: Panel, seed: int, keep: Keep
-) -> tuple[FieldHeads, ...]:
-    """One FieldHeads a network of the learner. Raises DivergedError for NaN."""
+) -> tuple[TaughtFields, ...]:
+    """One a network of the learner. Raises DivergedError for NaN."""
     c, tokenizer = fitted.config, fitted.tokenizer
     members = tokenise(history, tokenizer)
     base = frequencies([m.tokens[WARM_UP:] for m in members], tokenizer)
@@ -87,11 +101,12 @@ def fit_fields(
         windows = TrainingWindows(members, c.context, c.batch, own)
         torch.manual_seed(own)
         heads = FieldHeads(c.d_model, tokenizer, base)
+        loss = partial(_loss, heads, network, windows)
+        untaught = float(loss(STEPS))
         recipe = TrainRecipe(steps=STEPS, lr=LR, min_lr=LR, warmup=10, seed=own, ema=0.98)
         with translated():
-            run = _folder(keep, number, tokenizer)
-            fit(heads, partial(_loss, heads, network, windows), recipe, run=run)
-        out.append(heads.eval())
+            fit(heads, loss, recipe, run=_folder(keep, number, tokenizer))
+        out.append(TaughtFields(heads.eval(), untaught, float(loss(STEPS))))
     return tuple(out)
 
 
@@ -129,7 +144,7 @@ def frequencies(tokens: Sequence[NDArray[np.int64]], tokenizer: BarTokenizer) ->
 
 
 def load_fields(fitted: FittedLearner, path: Path) -> tuple[FieldHeads, ...]:
-    """What `fit_fields` kept below `path`. Raises CheckpointError where it is missing or damaged."""
+    """What `fit_fields` kept below `path`. Raises CheckpointError for missing or damaged ones."""
     out = []
     for number in range(len(fitted.networks)):
         heads = FieldHeads(fitted.config.d_model, fitted.tokenizer)

@@ -80,7 +80,7 @@ class NetworkLaw:
         return self.network.hidden(tokens, inputs, caches)[:, -1], caches
 
     def log_return(self, memory: PathMemory, level: Floats) -> Floats:
-        """By inversion of the learner's density: inside a bin, level in probability of the prior."""
+        """By inversion of the learner's density: inside a bin, uniform under the prior."""
         base, edges = self.sampler.ahead
         density = Binned(base, edges, self.p[:, None], memory.next_scale[:, None])
         return density.ppf(np.maximum(level, SMALLEST_LEVEL)[:, None])[:, 0]

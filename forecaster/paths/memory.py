@@ -1,8 +1,8 @@
 """What a path has to remember so that its next bar can be read as any other bar is.
 
 Features and regressors of a bar look back on windows and on exponential averages without end. Here
-they move one bar at a time, for N paths at once; that they are what the whole series would give is a
-law. N paths, T bars of a symbol, W bars of the longest window, A averages, H horizons.
+they move one bar at a time, for N paths at once: what a whole series gives, which is a law.
+N paths, T bars of a symbol, W bars of the longest window, A averages, H horizons.
 """
 
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ def remember(bars: Bars, tokenizer: BarTokenizer) -> Remembered:
 
 
 class PathMemory:
-    """N paths that begin at bar `bar[i]` of member `member[i]` and grow by one bar each at a time."""
+    """N paths that begin at bar `bar[i]` of member `member[i]` and grow bar by bar together."""
 
     def __init__(
         self,
@@ -101,7 +101,9 @@ class PathMemory:
         real = np.array([members[m].real[s].mean() for m, s in pairs])
         self.has_range = ranged > 0  # [N] of any of the last W bars
         self.has_volume = (self.windowed[3] > 0).any(axis=1)
-        self.filled = 1 - real / np.where(self.has_range, ranged, 1.0)  # [N] share of opens that are none
+        self.filled = 1 - real / np.where(
+            self.has_range, ranged, 1.0
+        )  # [N] share of opens that are none
 
     @property
     def next_scale(self) -> Floats:
@@ -120,7 +122,7 @@ class PathMemory:
         return np.where(self.has_volume & (value > 0), value / close, np.nan)
 
     def append(self, bar: Candles, volume: Floats) -> Features:
-        """One more bar on every path [N], volume NaN where unknown: its Features, one row a path."""
+        """One more bar on every path [N], volume NaN where unknown: Features, one row a path."""
         before, variance = self.scale, bar.range_variance
         log_return = np.log(bar.close / self.close)
         value = np.nan_to_num(bar.close * volume)

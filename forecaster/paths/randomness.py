@@ -17,14 +17,13 @@ LEVELS = 12  # a bar; a multiple of the four words that one count of Philox give
 STRIDE = 2**64  # counts from one step to the next
 
 
-def levels(seed: int, symbol: str, cutoff: np.datetime64, step: int, paths: range) -> Floats:
-    """[len(paths), LEVELS] uniform in [0, 1).
+def levels(seed: int, origin: tuple[str, str], step: int, paths: range) -> Floats:
+    """[len(paths), LEVELS] uniform in [0, 1); an origin is a symbol and the label of its bar.
 
     Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011): Philox counts, so
     that any place of its sequence can be read without what comes before it.
     """
-    moment = cutoff.astype("datetime64[us]").astype(np.int64)
-    key = hashlib.sha256(f"{seed}\n{symbol}\n{moment}".encode()).digest()[:16]
+    key = hashlib.sha256("\n".join((str(seed), *origin)).encode()).digest()[:16]
     count = step * STRIDE + paths.start * LEVELS // 4
     philox = np.random.Philox(key=int.from_bytes(key, "little"), counter=count)
     return np.random.Generator(philox).random((len(paths), LEVELS))

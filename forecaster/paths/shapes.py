@@ -1,7 +1,7 @@
-"""What bars of the past looked like around their return, to be drawn again: a filtered bootstrap.
+"""What bars of the past looked like around their return, drawn again: a filtered bootstrap.
 
-A row is one bar in units of the prior's scale before it: its return z, gap, wicks, and how active it
-was. Drawn by nearness of z, so that all fields of a row go together. Nothing is ever smoothed.
+A row is one bar in units of the prior's scale before it: its return z, gap, wicks, and how active
+it was. Drawn by nearness of z, so that all fields of a row go together. Nothing is ever smoothed.
 N paths, R rows.
 """
 
@@ -77,8 +77,7 @@ def _rows(bars: Bars, tokenizer: BarTokenizer) -> tuple[Floats, Floats]:
     columns += [upper / before, lower / before]
     columns += [activity, np.concatenate(([np.nan], activity[:-1]))]
     rows = np.stack(columns, axis=1)
-    there = np.isfinite(rows[:, :5]).all(axis=1)
-    there[: WARM_UP + 1] = False
+    there = np.isfinite(rows[:, :5]).all(axis=1) & (np.arange(len(rows)) > WARM_UP)
     real = around.open_is_real
     return rows[there & real], rows[there & ~real]
 

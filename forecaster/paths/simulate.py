@@ -24,7 +24,6 @@ from forecaster.tokens import BarTokenizer
 
 # Of one bar's log return, so that prices stay finite: about a thousand scales of a daily bar.
 LARGEST = 20.0
-COLUMNS = ("open", "high", "low", "close", "volume")
 
 
 class BarLaw(Protocol):
@@ -83,7 +82,9 @@ def one_ahead(tokenizer: BarTokenizer) -> tuple[LocationScale, Floats]:
 
 
 def next_bar(memory: PathMemory, law: BarLaw, level: Floats) -> Floats:
-    """Draw one more bar on every path by levels [N, LEVELS], and remember it: [N, 5] COLUMNS."""
+    """Draw one more bar on every path by levels [N, LEVELS], and remember it: [N, 5] of
+    open, high, low, close, volume.
+    """
     log_return = np.clip(law.log_return(memory, level[:, RETURN]), -LARGEST, LARGEST)
     filled = level[:, FILLED] < memory.filled
     shape = law.shape(memory, log_return, level, filled)
@@ -99,5 +100,5 @@ def legal(memory: PathMemory, log_return: Floats, shape: Shape) -> Candles:
     close, opened = previous * np.exp(log_return), previous * np.exp(shape.gap)
     high = np.maximum(opened, close) * np.exp(np.maximum(shape.upper, 0.0))
     low = np.minimum(opened, close) * np.exp(-np.maximum(shape.lower, 0.0))
-    rest = (np.where(memory.has_range, x, np.nan) for x in (opened, high, low))
-    return Candles(previous, *rest, close)
+    opened, high, low = (np.where(memory.has_range, x, np.nan) for x in (opened, high, low))
+    return Candles(previous, opened, high, low, close)

@@ -29,7 +29,7 @@ class WithinBins:
         self._middle = tokenizer.decode(ids)[:, 1:]  # [K, 4]
 
     def value(self, field: int, bins: NDArray[np.int64], level: Floats) -> Floats:
-        """Bins [N] of field DRAWN[field], levels [N] in [0, 1) -> values [N] as tokens have them."""
+        """Bins [N] of DRAWN[field], levels [N] in [0, 1) -> values [N] as tokens have them."""
         values, start = self._kept[field]
         count = start[bins + 1] - start[bins]
         if len(values) == 0:
