@@ -44,13 +44,14 @@ class Candles:
     def range_variance(self) -> Floats:
         """An estimate of the close-to-close log variance from the range; NaN without a previous.
 
-        gap^2 + Rogers-Satchell (1991) where the open is an open; Parkinson (1980) on the true range
-        where it is not; the squared return where only closes are known.
+        gap^2 + Garman-Klass (Journal of Business 1980) where the open is an open; Parkinson (1980)
+        on the true range where it is not; the squared return where only closes are known.
+        Garman-Klass is at least 0.11 of the squared range. Rogers-Satchell (1991) is zero for a bar
+        that closes where its range ends, and logs of such a bar rule every mean.
         """
-        gap = np.log(self.open / self.previous)
-        up, down = np.log(self.high / self.open), np.log(self.low / self.open)
+        gap, spread = np.log(self.open / self.previous), np.log(self.high / self.low)
         body = np.log(self.close / self.open)
-        full = gap**2 + up * (up - body) + down * (down - body)
+        full = gap**2 + 0.5 * spread**2 - (2 * np.log(2) - 1) * body**2
         top, bottom = np.fmax(self.high, self.previous), np.fmin(self.low, self.previous)
         parkinson = np.log(top / bottom) ** 2 / (4 * np.log(2))
         squared = np.log(self.close / self.previous) ** 2

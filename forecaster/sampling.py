@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from forecaster import atomic, scores, training
 from forecaster.bars import Floats, Panel
+from forecaster.distributions import Binned
 from forecaster.errors import CheckpointError
 from forecaster.frames import Provenance
 from forecaster.learner import (
@@ -26,10 +27,12 @@ from forecaster.learner import (
     Sampler,
     Start,
     load_fields,
+    require_paths,
     tokenise,
 )
-from forecaster.paths.memory import PathMemory, remember_all
+from forecaster.paths.memory import PathMemory
 from forecaster.paths.randomness import levels
+from forecaster.paths.remembered import remember_all
 from forecaster.paths.shapes import BarShapes, Bootstrap
 from forecaster.paths.simulate import BarLaw, PriorLaw, next_bar, one_ahead
 from forecaster.paths.table import PathBlock, block_table, parquet_chunks
@@ -81,7 +84,10 @@ class PathSource:
         self.remembered = remember_all(past, tokenizer)
         self.members = tokenise(past, tokenizer)
         j = tokenizer.horizons.index(1)
-        self.first = self.fitted.forecast(past, origins, tokenizer.horizons).probabilities[:, j]
+        forecast = self.fitted.forecast(past, origins, tokenizer.horizons)
+        if not isinstance(forecast, Binned):
+            raise TypeError(f"{type(forecast).__name__} is forecast: paths need bins")
+        self.first = forecast.probabilities[:, j]
 
     def from_prior(self, walk: Walk) -> Iterator[PathBlock]:
         """The prior alone."""
@@ -135,7 +141,7 @@ class PathSource:
 def load_walker(run: RunFolder) -> Walker:
     """Raises CheckpointError where the run has not kept what paths need."""
     fitted = training.load(run)
-    one_ahead(fitted.tokenizer)
+    require_paths(fitted)
     place = run.path / training.SHAPES
     try:
         shapes = BarShapes.model_validate_json(place.read_bytes())

@@ -21,6 +21,7 @@ from forecaster.learner import (
     Keep,
     fit_fields,
     load_learner,
+    require_paths,
 )
 from forecaster.paths.shapes import fit_shapes
 from forecaster.protocol import Origins
@@ -59,10 +60,10 @@ def describe(training: Training) -> dict[str, Any]:
     network = training.forecaster
     return {
         "preset": network.name,
-        "backbone": network.backbone().model_dump(mode="json"),
+        "backbone": network.body().model_dump(mode="json"),
         "bars": {str(bars.symbol): len(bars) for bars in training.history},
         "until": str(training.history.clock[-1]),
-        "windows": training.config.learner.steps * training.config.learner.batch,
+        "windows": network.steps(training.history) * training.config.learner.batch,
         "seeds": training.config.learner.seeds,
     }
 
@@ -103,8 +104,10 @@ def run_training(
 def _prepare_paths(
     training: Training, fitted: FittedLearner, run: RunFolder, keep: Keep
 ) -> dict[str, Any]:
-    """What paths need beyond forecasts, kept; nothing where one bar ahead is not learnt."""
-    if 1 not in training.config.horizons:
+    """What paths need beyond forecasts, kept; nothing of a learner that cannot draw any."""
+    try:
+        require_paths(fitted)
+    except UsageError:
         return {}
     taught = fit_fields(fitted, training.history, training.config.seed, keep)
     shapes = fit_shapes(training.history, fitted.tokenizer)

@@ -6,7 +6,7 @@ The only package here that imports torch and backbones.
 from forecaster.learner.fields import FieldHeads, TaughtFields, fit_fields, load_fields
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.forecaster import BackboneForecaster, Keep, load_learner
-from forecaster.learner.walking import ROWS, NetworkLaw, Sampler, Start
+from forecaster.learner.walking import ROWS, NetworkLaw, Sampler, Start, require_paths
 from forecaster.learner.windows import tokenise
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "fit_fields",
     "load_fields",
     "load_learner",
+    "require_paths",
     "tokenise",
 ]

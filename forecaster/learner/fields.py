@@ -94,7 +94,8 @@ def fit_fields(
     """One a network of the learner. Raises DivergedError for NaN."""
     c, tokenizer = fitted.config, fitted.tokenizer
     members = tokenise(history, tokenizer)
-    base = frequencies([m.tokens[WARM_UP:] for m in members], tokenizer)
+    tokens = [m.window(WARM_UP, len(m.scales)).tokens for m in members]
+    base = frequencies([each for each in tokens if len(each)], tokenizer)
     out = []
     for number, network in enumerate(fitted.networks):
         own = 1000 * seed + number

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from forecaster.bars import Floats, Panel
 from forecaster.config import LearnerConfig
-from forecaster.distributions import Binned
+from forecaster.distributions import Binned, SkewT
 from forecaster.errors import UsageError
+from forecaster.learner.heads import build_head
 from forecaster.learner.network import BarNetwork
-from forecaster.learner.windows import origin_windows, tokenise
+from forecaster.learner.windows import Batch, TrainingWindows, origin_windows, tokenise
 from forecaster.protocol import Origins
 from forecaster.tokens import BarTokenizer
 
+REFERENCE = 50  # batches whose loss without a network is averaged
 QUESTIONS = 128  # origins a forward pass; one shape always, for bits depend on shapes
 
 
@@ -29,34 +30,43 @@ class FittedLearner:
     config: LearnerConfig
     tokenizer: BarTokenizer
     networks: tuple[BarNetwork, ...]
+    shuffle: bool = False  # the order of a window's past is hidden
     notes: tuple[str, ...] = ()
 
-    @torch.no_grad()
-    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Binned:
-        """Binned [N, H]. Raises UsageError for horizons other than those learnt."""
+    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Binned | SkewT:
+        """Distributions [N, H]. Raises UsageError for horizons other than those learnt."""
         if tuple(horizons) != self.tokenizer.horizons:
             raise UsageError(
                 f"horizons {tuple(horizons)} asked, {self.tokenizer.horizons} learnt: ask for those"
             )
         members = tokenise(past, self.tokenizer)
-        shape = (len(origins), len(horizons), self.tokenizer.return_bins)
-        p = np.zeros(shape)
-        for rows, batch in origin_windows(members, origins, self.config.context, QUESTIONS):
-            tilts = [f(batch.tokens, batch.inputs)[:, -1] for f in self.networks]
-            p[rows] = self.probabilities(tilts)[: rows.stop - rows.start]
-        scales = np.array(
-            [members[i].scales[t] for i, t in zip(origins.member, origins.bar, strict=True)]
+        said = np.concatenate(
+            [
+                self._said(batch)[: rows.stop - rows.start]
+                for rows, batch in origin_windows(
+                    members, origins, self.config.context, QUESTIONS, shuffle=self.shuffle
+                )
+            ]
         )
-        return self.tokenizer.density(scales, p)
+        where = list(zip(origins.member, origins.bar, strict=True))
+        locs = np.array([members[i].locs[t] for i, t in where])
+        scales = np.array([members[i].scales[t] for i, t in where])
+        if self.config.head == "student_t":
+            loc, scale, skew, df = np.moveaxis(said, -1, 0)
+            return SkewT(locs + scales * loc, scales * scale, skew, df)
+        return self.tokenizer.density(scales, self.normalised(said), locs)
 
-    def probabilities(self, tilts: Sequence[Tensor]) -> Floats:
-        """[B, H, K] of the return bins, from the tilts [B, H, K] of one network or several."""
-        root = torch.tensor(self.tokenizer.horizons, dtype=torch.float64).sqrt()
-        shrink = (self.config.shrink / root)[:, None]
-        mass = self.networks[0].log_mass
-        p = sum((shrink * each.double() + mass).softmax(dim=-1).numpy() for each in tilts)
-        p = p * (self.tokenizer.bin_masses() > 0)  # what the prior gives nothing keeps nothing
-        return p / p.sum(axis=-1, keepdims=True)
+    def normalised(self, weights: Floats) -> Floats:
+        """[B, H, K] of the return bins -> probabilities."""
+        # A bin that the prior gives nothing keeps nothing.
+        weights = weights * (self.tokenizer.bin_masses() > 0)
+        return weights / weights.sum(axis=-1, keepdims=True)
+
+    @torch.no_grad()
+    def _said(self, batch: Batch) -> Floats:
+        """[B, H, ...] what all networks together say after each window."""
+        said = [network(batch.tokens, batch.inputs)[:, -1] for network in self.networks]
+        return self.networks[0].head.pooled(torch.stack(said), self.config)
 
     @property
     def parameters(self) -> int:
@@ -64,11 +74,17 @@ class FittedLearner:
         return sum(p.numel() for p in self.networks[0].parameters())
 
     def untaught_loss(self, history: Panel) -> float:
-        """Mean cross-entropy [nats] of the history's return tokens under the bin masses alone.
+        """Mean loss [nats] of an untaught network on some training windows of the history.
 
         The reference line of a training: a loss above it has learnt nothing.
         """
-        log_mass = np.log(np.maximum(self.tokenizer.bin_masses(), 1e-12))
-        targets = np.concatenate([m.targets for m in tokenise(history, self.tokenizer)])
-        known = targets >= 0
-        return -float(np.take_along_axis(log_mass.T, np.maximum(targets, 0), axis=0)[known].mean())
+        c, members = self.config, tokenise(history, self.tokenizer)
+        windows = TrainingWindows(members, c.context, c.batch, seed=0, shuffle=self.shuffle)
+        head = build_head(1, self.tokenizer, c)
+        hidden = torch.zeros(1, c.context, 1)
+        losses = []
+        for k in range(REFERENCE):
+            batch = windows.draw(k)
+            said = head(hidden.expand(len(batch.tokens), -1, -1))
+            losses.append(float(head.loss(said, batch, c.skip)))
+        return float(np.mean(losses))

@@ -15,20 +15,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from backbones.attention import LayerCache
+from backbones.model import Backbone
 from forecaster.bars import Floats
 from forecaster.distributions import Binned, LocationScale
 from forecaster.distributions.distribution import SMALLEST_LEVEL
+from forecaster.errors import UsageError
 from forecaster.features import Features
 from forecaster.learner.fields import FieldHeads
 from forecaster.learner.fitted import FittedLearner
-from forecaster.learner.windows import TokenisedBars
+from forecaster.learner.heads import BinHead
+from forecaster.learner.windows import Member
 from forecaster.paths.memory import PathMemory
 from forecaster.paths.randomness import GAP, ROW, WITHIN
+from forecaster.paths.remembered import walkable
 from forecaster.paths.shapes import Bootstrap, Drawn, Shape
 from forecaster.paths.within import DRAWN, WithinBins
 
 ROWS = 256  # paths a forward pass, and
 PROMPTS = 16  # origins a reading of the past: always, for bits depend on shapes
+
+
+def require_paths(fitted: FittedLearner) -> None:
+    """Raises UsageError, with the reason, for a learner that cannot draw whole bars."""
+    walkable(fitted.tokenizer)
+    network = fitted.networks[0]
+    if not isinstance(network.head, BinHead):
+        raise UsageError(f"head={fitted.config.head} has no bins: paths need a head that has")
+    if fitted.shuffle or not isinstance(network.backbone, Backbone):
+        raise UsageError("a control without memory of order draws no paths: train a preset")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +61,7 @@ class Start:
     """Where N <= ROWS paths begin: all of them follow one network."""
 
     number: int  # of the network
-    members: list[TokenisedBars]
+    members: list[Member]
     member: NDArray[np.int64]  # [N]
     bar: NDArray[np.int64]  # [N]
     first: Floats  # [N, K] the learner's own forecast of the first bar
@@ -63,7 +77,7 @@ class NetworkLaw:
         self.context = sampler.fitted.config.context
         length = max(self.context // 2, self.context - steps + 1)
         origins, which = np.unique(np.stack((start.member, start.bar)), axis=1, return_inverse=True)
-        past = [_past(start.members[m], t, length) for m, t in origins.T]
+        past = [_past(start.members[m], int(t), length) for m, t in origins.T]
         rows = torch.from_numpy(np.resize(which.ravel(), ROWS))
         parts = [self._read(past[i : i + PROMPTS]) for i in range(0, len(past), PROMPTS)]
         self.hidden = torch.cat([hidden for hidden, _ in parts])[rows]  # [ROWS, C]
@@ -128,15 +142,15 @@ class NetworkLaw:
             self.caches, new = self.network.new_caches(), slice(-(self.context // 2), None)
         hidden = self.network.hidden(self.tokens[:, new], self.inputs[:, new], self.caches)[:, -1:]
         self.hidden = hidden[:, 0]
-        tilt = self.network.tilt(hidden)[: self.n, 0]
-        j = tokenizer.horizons.index(1)
-        self.p = self.sampler.fitted.probabilities([tilt])[:, j]
+        said, fitted = self.network.head(hidden[: self.n, 0]), self.sampler.fitted
+        weights = self.network.head.pooled(said[None], fitted.config)
+        self.p = fitted.normalised(weights)[:, tokenizer.horizons.index(1)]
 
 
-def _past(member: TokenisedBars, bar: int, length: int) -> tuple[Tensor, Tensor]:
+def _past(member: Member, bar: int, length: int) -> tuple[Tensor, Tensor]:
     """The last `length` bars up to `bar`: [T, F], [T, I]."""
-    span = slice(bar + 1 - length, bar + 1)
-    return torch.from_numpy(member.tokens[span]), torch.from_numpy(member.inputs[span])
+    window = member.window(bar + 1 - length, bar + 1)
+    return torch.from_numpy(window.tokens), torch.from_numpy(window.inputs)
 
 
 def _padded(x: NDArray[Any]) -> Tensor:

@@ -2,78 +2,22 @@
 
 Features and regressors of a bar look back on windows and on exponential averages without end. Here
 they move one bar at a time, for N paths at once: what a whole series gives, which is a law.
-N paths, T bars of a symbol, W bars of the longest window, A averages, H horizons.
+N paths, W bars of the longest window, A averages, H horizons.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
-from forecaster.bars import Bars, Floats, Panel
+from forecaster.bars import Floats
 from forecaster.candle import Candles
-from forecaster.econometrics.regressors import FLOOR, MEANS, WINDOW, floored, regressor_columns
-from forecaster.features import (
-    DECAY,
-    SCALE_FLOOR,
-    SLOW,
-    SPANS,
-    Features,
-    Past,
-    candles,
-    features,
-    input_columns,
-    log_returns,
-    range_bias,
-    range_variance,
-)
+from forecaster.econometrics.regressors import FLOOR, MEANS, WINDOW, regressor_columns
+from forecaster.features import SCALE_FLOOR, SPANS, Features, Past, input_columns, range_bias
+from forecaster.paths.remembered import DECAYS, Remembered, walkable, window_of
 from forecaster.tokens import BarTokenizer
 
-DECAYS = np.array([DECAY, *SPANS, SLOW, SLOW])  # of range variances; the last one of squares
 MOST_OF_WINDOW = 0.9  # of all that a window trades: what one drawn bar may be
-WINDOWED = ("log_return", "variance", "log_variance", "value")
-
-
-@dataclass(frozen=True, eq=False)
-class Remembered:
-    """Of one symbol's bars: what paths from any of them need."""
-
-    symbol: str
-    close: Floats  # [T]
-    scale: Floats  # [T] the features' causal scale
-    scales: Floats  # [T, H] the prior's
-    activity: Floats  # [T] NaN where unknown
-    windowed: Floats  # [4, T] rows of WINDOWED; a value that is unknown is 0
-    total: Floats  # [T, A] of the averages of DECAYS, not yet divided by
-    weight: Floats  # [T, A]
-    real: NDArray[np.bool_]  # [T] whether the open is one
-    ranged: NDArray[np.bool_]  # [T] whether there is a range at all
-
-
-def remember(bars: Bars, tokenizer: BarTokenizer) -> Remembered:
-    """Everything at or before each bar, nothing after it."""
-    known, variance, log_return = features(bars), range_variance(bars), log_returns(bars)
-    value = np.nan_to_num(bars.close * bars.volume)
-    drives = np.stack([variance] * (len(DECAYS) - 1) + [log_return**2])
-    there = np.isfinite(drives)
-    total, weight = (
-        np.stack([lfilter([1.0], [1.0, -d], x) for d, x in zip(DECAYS, each, strict=True)], axis=1)
-        for each in (np.where(there, drives, 0.0), there.astype(np.float64))
-    )
-    return Remembered(
-        symbol=bars.symbol,
-        close=bars.close,
-        scale=known.scale,
-        scales=tokenizer.scales(bars, known),
-        activity=known.geometry[:, 4],
-        windowed=np.stack([log_return, variance, np.log(floored(variance)), value]),
-        total=total,
-        weight=weight,
-        real=candles(bars).open_is_real,
-        ranged=np.isfinite(bars.high),
-    )
 
 
 class PathMemory:
@@ -87,13 +31,14 @@ class PathMemory:
         bar: NDArray[np.int64],
     ) -> None:
         self.members, self.tokenizer, self.member = members, tokenizer, member
+        self.prior = walkable(tokenizer)
         self.close = _at(members, member, bar, "close")
         self.scale = _at(members, member, bar, "scale")
         self.scales = _at(members, member, bar, "scales")  # [N, H]
         self.activity = _at(members, member, bar, "activity")
         self.total = _at(members, member, bar, "total")
         self.weight = _at(members, member, bar, "weight")
-        starts = [_windows(members[m], t) for m, t in zip(member, bar, strict=True)]
+        starts = [window_of(members[m], t) for m, t in zip(member, bar, strict=True)]
         self.windowed = np.stack(starts, axis=1)  # [4, N, W]
         recent = [slice(max(0, t - WINDOW + 1), t + 1) for t in bar]
         pairs = list(zip(member, recent, strict=True))
@@ -156,14 +101,8 @@ class PathMemory:
         out = np.empty_like(self.scales)
         for m in np.unique(self.member):
             rows = self.member == m
-            prior, symbol = self.tokenizer.prior, self.members[m].symbol
-            out[rows] = prior.scales_at(symbol, x[rows], self.scale[rows])
+            out[rows] = self.prior.scales_at(self.members[m].symbol, x[rows], self.scale[rows])
         return out
-
-
-def remember_all(panel: Panel, tokenizer: BarTokenizer) -> list[Remembered]:
-    """One a member."""
-    return [remember(bars, tokenizer) for bars in panel]
 
 
 def _at(
@@ -174,15 +113,6 @@ def _at(
     for m in np.unique(member):
         rows = member == m
         out[rows] = getattr(members[m], name)[bar[rows]]
-    return out
-
-
-def _windows(member: Remembered, t: int) -> Floats:
-    """[4, W] up to bar t, NaN (values: 0) before the first bar."""
-    found = member.windowed[:, max(0, t - WINDOW + 1) : t + 1]
-    out = np.full((len(WINDOWED), WINDOW), np.nan)
-    out[-1] = 0.0
-    out[:, WINDOW - found.shape[1] :] = found
     return out
 
 

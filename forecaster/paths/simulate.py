@@ -15,7 +15,6 @@ from forecaster.bars import Floats
 from forecaster.candle import Candles
 from forecaster.distributions import LocationScale
 from forecaster.distributions.distribution import SMALLEST_LEVEL
-from forecaster.errors import UsageError
 from forecaster.features import Features
 from forecaster.paths.memory import PathMemory
 from forecaster.paths.randomness import FILLED, RETURN, ROW
@@ -68,14 +67,7 @@ class PriorLaw:
 
 
 def one_ahead(tokenizer: BarTokenizer) -> tuple[LocationScale, Floats]:
-    """The prior's shape [1, 1] and the edges [1, K-1] of one bar's return.
-
-    Raises UsageError where that horizon was not learnt.
-    """
-    if 1 not in tokenizer.horizons:
-        raise UsageError(
-            f"horizons {tokenizer.horizons} were learnt: paths go bar by bar and need horizon 1"
-        )
+    """The prior's shape [1, 1] and the edges [1, K-1] of one bar's return."""
     j, base = tokenizer.horizons.index(1), tokenizer.prior.base()
     columns = (getattr(base, field.name)[:, j : j + 1] for field in fields(base))
     return type(base)(*columns), np.array(tokenizer.return_edges)[j : j + 1]
