@@ -103,11 +103,11 @@ def fit_fields(
         torch.manual_seed(own)
         heads = FieldHeads(c.d_model, tokenizer, base)
         loss = partial(_loss, heads, network, windows)
-        untaught = float(loss(STEPS))
+        untaught = loss(STEPS).item()
         recipe = TrainRecipe(steps=STEPS, lr=LR, min_lr=LR, warmup=10, seed=own, ema=0.98)
         with translated():
             fit(heads, loss, recipe, run=_folder(keep, number, tokenizer))
-        out.append(TaughtFields(heads.eval(), untaught, float(loss(STEPS))))
+        out.append(TaughtFields(heads.eval(), untaught, loss(STEPS).item()))
     return tuple(out)
 
 

@@ -4,14 +4,14 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from forecaster.atomic import commit_bytes, commit_json, probe, read_regular
-from forecaster.errors import StorageError
+from forecaster.atomic import commit_bytes, commit_chunks, commit_json, probe, read_regular
+from forecaster.errors import DivergedError, StorageError
 
 CALLS = ("open", "write", "fsync", "replace")
 
@@ -54,6 +54,21 @@ def test_commit_returns_the_hash_and_leaves_only_the_file(tmp_path: Path) -> Non
     assert path.read_bytes() == b""
     assert [p.name for p in path.parent.iterdir()] == ["x.bin"]
     assert stat.S_IMODE(path.stat().st_mode) & 0o133 == 0
+
+
+def test_chunks_are_one_file_and_what_breaks_off_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.bin"
+    assert commit_chunks(path, iter((b"ab", b"", b"c"))) == hashlib.sha256(b"abc").hexdigest()
+    assert path.read_bytes() == b"abc"
+
+    def breaks_off() -> Iterator[bytes]:
+        yield b"new"
+        raise DivergedError("no more")
+
+    with pytest.raises(DivergedError, match="no more"):
+        commit_chunks(path, breaks_off())
+    assert path.read_bytes() == b"abc"
+    assert names(tmp_path) == ["x.bin"]
 
 
 def test_json_is_sorted_and_refuses_nan(tmp_path: Path) -> None:

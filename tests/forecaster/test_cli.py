@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from test_interop import READERS, by_pandas
 
 from forecaster.cli import run
+from forecaster.paths.table import SAMPLES
 
 SIZES = ("steps=3", "seeds=1", "d_model=16", "n_layers=1", "context=32", "batch=4")
 TINY = [word for size in SIZES for word in ("--set", f"learner.{size}")]
@@ -127,6 +130,36 @@ def test_predict_gives_quantiles_of_every_symbol(
     assert "log return from the cutoff" in capsys.readouterr().out
 
 
+def test_predict_samples_whole_candles_beside_the_predictions(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    line = ["predict", "runs/trained", "--horizons", "1,5", "--paths", "3", "-q", "--json"]
+    assert run([*line, "--out", str(tmp_path / "next.parquet")]) == 0
+    said = json.loads(capsys.readouterr().out)["samples"]
+    where = str(tmp_path / "samples.parquet")
+    assert said == {"file": where, "models": ["harx", "llama"], "paths": 3, "steps": 5, "seed": 0}
+    frame = pd.read_parquet(where)
+    assert len(frame) == 2 * 2 * 3 * 5
+    keys = ["model", "unique_id", "cutoff", "path", "h"]
+    assert frame.equals(frame.sort_values(keys, ignore_index=True))
+    assert list(frame.columns) == SAMPLES.names
+    assert (frame["low"] <= frame[["open", "close"]].min(axis=1)).all()
+    assert (frame["high"] >= frame[["open", "close"]].max(axis=1)).all()
+    first = frame[(frame["unique_id"] == "AAPL") & (frame["h"] == 1)]["close"]
+    assert first.between(430.47 * 0.8, 430.47 * 1.25).all()  # AAPL as printed on its last day
+    assert run([*line, "--out", str(tmp_path / "other.parquet")]) == 2
+    assert "samples.parquet exists; choose an --out in another folder" in capsys.readouterr().err
+
+
+def test_paths_need_what_only_a_training_keeps(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    shutil.copytree("runs/trained", tmp_path / "old")
+    (tmp_path / "old" / "shapes.json").unlink()
+    assert run(["predict", str(tmp_path / "old"), "--paths", "3", "-q"]) == 6
+    assert "shapes.json is missing or damaged: paths need it" in capsys.readouterr().err
+    assert run(["predict", "runs/trained", "--paths", "2", "-q"]) == 0
+    assert "runs/trained/samples.parquet" in capsys.readouterr().out
+
+
 def test_a_gate_that_is_missed_is_exit_11(capsys: pytest.CaptureFixture[str]):
     code = run(["backtest", "--resume", "runs/back", "-q", "--json", "--fail-under", "50"])
     assert code == 11
@@ -154,6 +187,7 @@ WRONG = [
     (["train", "--symbols", "GOOG", "--until", "2003-01-01"], 2, "GOOG: no bar is closed by"),
     (["train", "--symbols", "^IXIC", "--until", "1999-03-01"], 3, "needs at least 80 for 40"),
     (["predict", "runs/back"], 6, "run runs/back is a backtest, not a train"),
+    (["predict", "runs/trained", "--paths", "0"], 2, "0 is not in the range 1<=x<=1000000"),
     (["backtest", "--resume", "runs/trained"], 6, "is a train, not a backtest; make one with"),
     (["train", "--resume", "runs/back"], 6, "is a backtest, not a train; make one with"),
     (["backtest", "--horizons", "\u00b2"], 2, "wanted whole numbers"),
