@@ -104,15 +104,15 @@ class PathSource:
                 mine = np.flatnonzero(path % count == number)
                 for at in range(0, len(mine), ROWS):
                     rows = mine[at : at + ROWS]
-                    law = self.law(number, origin[rows], walk.steps)
+                    law = self.law(number, origin[rows])
                     candles[rows] = self._walk(law, origin[rows], path[rows], walk)
             yield PathBlock(self.name, origin, path, candles)
 
-    def law(self, number: int, origin: NDArray[np.int64], steps: int) -> NetworkLaw:
+    def law(self, number: int, origin: NDArray[np.int64]) -> NetworkLaw:
         """Of paths from these origins [N], N at most ROWS, that follow one network."""
         member, bar = self.origins.member[origin], self.origins.bar[origin]
         start = Start(number, self.members, member, bar, self.first[origin])
-        return NetworkLaw(self.sampler, start, steps)
+        return NetworkLaw(self.sampler, start)
 
     def _walk(
         self, law: BarLaw, origin: NDArray[np.int64], path: NDArray[np.int64], walk: Walk

@@ -68,14 +68,14 @@ class Start:
 
 
 class NetworkLaw:
-    """A BarLaw; made for one walk of `steps` bars."""
+    """A BarLaw; made for one walk, which begins with half a context of bars before it."""
 
-    def __init__(self, sampler: Sampler, start: Start, steps: int) -> None:
+    def __init__(self, sampler: Sampler, start: Start) -> None:
         self.sampler, self.n, self.p = sampler, len(start.bar), start.first
         self.network = sampler.fitted.networks[start.number]
         self.heads = sampler.heads[start.number]
         self.context = sampler.fitted.config.context
-        length = max(self.context // 2, self.context - steps + 1)
+        length = self.context // 2
         origins, which = np.unique(np.stack((start.member, start.bar)), axis=1, return_inverse=True)
         past = [_past(start.members[m], int(t), length) for m, t in origins.T]
         rows = torch.from_numpy(np.resize(which.ravel(), ROWS))
@@ -142,8 +142,8 @@ class NetworkLaw:
             self.caches, new = self.network.new_caches(), slice(-(self.context // 2), None)
         hidden = self.network.hidden(self.tokens[:, new], self.inputs[:, new], self.caches)[:, -1:]
         self.hidden = hidden[:, 0]
-        said, fitted = self.network.head(hidden[: self.n, 0]), self.sampler.fitted
-        weights = self.network.head.pooled(said[None], fitted.config)
+        said, fitted = self.network.head(self.hidden), self.sampler.fitted
+        weights = self.network.head.pooled(said[None], fitted.config)[: self.n]
         self.p = fitted.normalised(weights)[:, tokenizer.horizons.index(1)]
 
 

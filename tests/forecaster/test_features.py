@@ -9,8 +9,8 @@ from panels import bars_from_returns, rewritten_after, times_four, walk_panel
 
 from forecaster.bars import Bars, Panel
 from forecaster.features import (
-    candles,
     SCALE_FLOOR,
+    candles,
     causal_mean,
     causal_scale,
     cumulative_return,
