@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
-from pydantic import PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from ..config import BackboneConfig, Record
 from ..errors import UsageError
@@ -16,6 +16,7 @@ from ..text.corpora import Corpus, Split
 from ..text.recipes import TextRecipe, text_recipe
 from ..text.tokenizer import Kind, fit_tokenizer
 
+Share = Annotated[float, Field(gt=0, le=1)]
 BPE_IDS = 1024  # of a bpe whose size is not given
 
 
@@ -27,12 +28,18 @@ class TextPlan(Record):
     preset: str
     recipe_name: str
     split: Split = "validation"  # "selection": to choose a recipe; see Corpus.parts_for
+    training_share: Share = 1.0  # of the training part, from its start; less of it over-fits sooner
     tokenizer: Kind = "char"
     loss: Link = "softmax"
     context: PositiveInt
     batch: PositiveInt
     backbone: BackboneConfig
     train: TrainRecipe
+
+    def parts(self, corpus: Corpus) -> tuple[str, str]:
+        """What this plan trains on, and what it scores."""
+        training, scored = corpus.parts_for(self.split)
+        return training[: round(self.training_share * len(training))], scored
 
 
 def plan_run(

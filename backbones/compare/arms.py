@@ -1,0 +1,95 @@
+"""The arms of a study: each a plan at equal parameters, without its seed and its rate."""
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UsageError
+from ..language.plan import TextPlan, changed, plan_run
+from ..text.corpora import Corpus
+from .parity import at_parity, parameters_of
+from .study import TUNED_FOR, Study
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arm:
+    """One of the things compared."""
+
+    name: str  # the preset, and what of it was varied
+    preset: str
+    varied: dict[str, Any]
+    plan: TextPlan
+    parameters: int
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder's."""
+        return re.sub(r"[^A-Za-z0-9_.]+", "-", self.name).strip("-")
+
+
+def arms_of(study: Study, corpus: Corpus) -> list[Arm]:
+    """Presets x variations in order; UsageError for a field, a value or a preset that is none."""
+    arms: list[Arm] = []
+    for name in study.presets:
+        for values in itertools.product(*(v.values for v in study.vary)):
+            varied = {v.field: x for v, x in zip(study.vary, values, strict=True)}
+            arms.append(arm_of(study, corpus, name, varied, arms[0].parameters if arms else None))
+    twice = [arm.slug for arm in arms]
+    if len(set(twice)) < len(twice):
+        raise UsageError(f"two arms are the same: {', '.join(sorted(twice))}")
+    return arms
+
+
+def arm_of(
+    study: Study, corpus: Corpus, preset: str, varied: dict[str, Any], reference: int | None
+) -> Arm:
+    """One arm; `reference` is the first one's count of parameters."""
+    plan = plan_run(corpus, preset, study.recipe, study.tokenizer, study.vocab_size)
+    short = {} if study.steps is None else {"train.steps": study.steps}
+    plan = changed(plan, short | study.changes | varied)
+    plan = changed(plan, curve(plan.train.steps))
+    wanted = study.parameters or reference
+    if study.parity and wanted is not None:
+        backbone = at_parity(plan.backbone, wanted)
+        plan = changed(plan, {"backbone.d_ffn": backbone.d_ffn})
+    name = " ".join([preset, *(f"{last(field)}={shown(x)}" for field, x in varied.items())])
+    return Arm(
+        name=name,
+        preset=preset,
+        varied=varied,
+        plan=plan,
+        parameters=parameters_of(plan.backbone),
+    )
+
+
+def curve(steps: int) -> dict[str, int]:
+    """Four scores on the way, and no checkpoint before the last step."""
+    return {"train.evaluate_every": max(1, steps // 4), "train.checkpoint_every": steps}
+
+
+def last(field: str) -> str:
+    """The last part of a dotted name."""
+    return field.rpartition(".")[2]
+
+
+def shown(value: Any) -> str:
+    """A value as it is named in a table."""
+    return "none" if value is None else str(value)
+
+
+def trial(arm: Arm, factor: float, study: Study) -> TextPlan:
+    """A short run on the selection split, at the recipe's rates times `factor`; seed 0."""
+    steps = study.tune_steps or max(1, arm.plan.train.steps // TUNED_FOR)
+    warmup = min(arm.plan.train.warmup, steps - 1)
+    short = {"train.steps": steps, "train.warmup": warmup, "train.seed": 0, "split": "selection"}
+    return changed(at_rate(arm.plan, factor), short | {"train.evaluate_every": None})
+
+
+def at_rate(plan: TextPlan, factor: float) -> TextPlan:
+    """The plan with AdamW's and Muon's rates times `factor`; a floor keeps its share."""
+    train = plan.train
+    rates: dict[str, Any] = {"train.lr": train.lr * factor, "train.min_lr": train.min_lr * factor}
+    if train.muon is not None:
+        rates["train.muon.lr"] = train.muon.lr * factor
+    return changed(plan, rates)

@@ -1,0 +1,32 @@
+"""Equal parameters: the FFN width at which a config has as many numbers as another."""
+
+import torch
+
+from ..config import BackboneConfig
+from ..errors import UsageError
+from ..model import LanguageModel
+
+STEP = 2  # widths are even: fused kernels read pairs
+
+
+def parameters_of(config: BackboneConfig) -> int:
+    """How many numbers a language model of that config trains; nothing is allocated."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in LanguageModel(config).parameters())
+
+
+def at_parity(config: BackboneConfig, parameters: int) -> BackboneConfig:
+    """The config at the even d_ffn whose count is nearest to `parameters`.
+
+    Each unit of d_ffn adds the same count, so two counts give the width. Raises UsageError where
+    even d_ffn = 2 has more than was asked for.
+    """
+    least = parameters_of(config.replace(d_ffn=STEP))
+    a_step = parameters_of(config.replace(d_ffn=2 * STEP)) - least
+    steps = 1 + round((parameters - least) / a_step)
+    if steps < 1:
+        raise UsageError(
+            f"{parameters} parameters are fewer than the {least} that are there with d_ffn={STEP}: "
+            "name a larger --parameters"
+        )
+    return config.replace(d_ffn=STEP * steps)
