@@ -22,6 +22,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"train", "generate"},
         {"presets"},
         {"language"},
+        {"compare"},
         {"cli"},
     ],
     "forecaster": [

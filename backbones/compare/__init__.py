@@ -1,4 +1,4 @@
-"""Variants side by side: equal parameters, equal tokens, tuned rates, several seeds, an interval."""
+"""Variants side by side: equal parameters, equal tokens, tuned rates, several seeds."""
 
 from .arms import Arm, arms_of
 from .running import run_study

@@ -32,7 +32,7 @@ class Study(Record):
     corpus_sha256: str
     presets: tuple[str, ...] = Field(min_length=1)
     vary: tuple[Variation, ...] = ()
-    changes: dict[str, Any] = {}  # fields of every plan
+    changes: dict[str, Any] = Field(default_factory=dict)  # fields of every plan
     recipe: str = "cpu"
     tokenizer: Kind = "char"
     vocab_size: PositiveInt = 1024  # of a bpe
