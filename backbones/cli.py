@@ -83,6 +83,42 @@ def train(dry_run: bool, json_: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.option("--presets", metavar="A,B,...", help="See `backbones list`; A is the reference.")
+@click.option("--vary", multiple=True, metavar="FIELD=V1,V2,...", help="Crossed with the presets.")
+@click.option("--seeds", type=int, help="Runs an arm, seeds 1 to this.  [default: 3]")
+@click.option("--corpus", help="As of train.  [default: tinyshakespeare]")
+@corpus_path
+@click.option("--recipe", help="cpu, cpu-muon or smoke.  [default: cpu]")
+@click.option("--tokenizer", type=click.Choice(["char", "byte", "bpe"]), help="[default: char]")
+@click.option("--vocab-size", type=int, help="Of a bpe.  [default: 1024]")
+@click.option("--steps", type=int, help="Instead of the recipe's.")
+@click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="In every arm.")
+@click.option("--rates", metavar="X,Y,...", help="Of the recipe's, to try.  [default: 0.5,1,2,4]")
+@click.option("--tune-steps", type=int, help="Of a try.  [default: a quarter of the steps]")
+@click.option("--parameters", type=int, help="Of every arm.  [default: the reference's]")
+@click.option("--as-is", is_flag=True, help="Widths as the presets have them, counts unequal.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--out", type=FOLDER, help="A folder that does not exist yet.")
+@click.option("--resume", type=FOLDER, help="A study to go on with.")
+@click.option("--dry-run", is_flag=True, help="Show arms and runs; train nothing.")
+@data_folder
+@as_json
+@reported
+def compare(jobs: int, dry_run: bool, json_: bool, **options: Any) -> None:
+    """Train presets side by side: equal parameters, equal tokens, tuned rates, several seeds."""
+    from .commands import comparing
+
+    request = comparing.StudyRequest(**options)
+    if dry_run:
+        answer(comparing.planned(request), json_=json_)
+        return
+    quiet = click.get_current_context().obj["quiet"]
+    found = comparing.compare(request, jobs=jobs, quiet=quiet, tables=not json_)
+    if json_:
+        answer(found, json_=True)
+
+
+@main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--prompt", default="\n", help="What to go on from.  [default: a new line]")
 @click.option("--length", type=click.IntRange(min=1), default=500, show_default=True)

@@ -5,6 +5,7 @@ B batch   T positions   C model width   V vocabulary
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from .attention import Attention, LayerCache
@@ -72,3 +73,9 @@ class LanguageModel(nn.Module):
     def new_caches(self) -> list[LayerCache]:
         """An empty past, one a layer."""
         return self.backbone.new_caches()
+
+
+def parameters_of(config: BackboneConfig) -> int:
+    """How many numbers a language model of that config trains; none of them is made."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in LanguageModel(config).parameters())

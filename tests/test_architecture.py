@@ -23,6 +23,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"presets"},
         {"language"},
         {"compare"},
+        {"commands"},
         {"cli"},
     ],
     "forecaster": [
@@ -51,7 +52,7 @@ ONLY_IN = {
     "torch": {"forecaster/learner", "backbones"},
     "backbones": {"forecaster/learner", "backbones"},
     "yfinance": {"forecaster/sources"},
-    "click": {"forecaster/cli.py", "backbones/cli.py"},
+    "click": {"forecaster/cli.py", "backbones/cli.py", "backbones/commands/shared.py"},
     "pandas": {"forecaster"},
     "pyarrow": {"forecaster", "backbones/compare", "backbones/bench"},
     "plotly": {"forecaster/report", "backbones/compare"},

@@ -7,9 +7,13 @@ from typing import Any
 
 from ..errors import UsageError
 from ..language.plan import TextPlan, changed, plan_run
+from ..model import parameters_of
 from ..text.corpora import Corpus
-from .parity import at_parity, parameters_of
-from .study import TUNED_FOR, Study
+from .parity import at_parity
+from .study import Study
+
+TUNED_FOR = 4  # a trial has this part of the steps, where a study does not say
+SCORES = 4  # of a run on its way, the last one included
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,7 +22,7 @@ class Arm:
 
     name: str  # the preset, and what of it was varied
     preset: str
-    varied: dict[str, Any]
+    varied: dict[str, Any]  # by dotted name
     plan: TextPlan
     parameters: int
 
@@ -35,27 +39,26 @@ def arms_of(study: Study, corpus: Corpus) -> list[Arm]:
         for values in itertools.product(*(v.values for v in study.vary)):
             varied = {v.field: x for v, x in zip(study.vary, values, strict=True)}
             arms.append(arm_of(study, corpus, name, varied, arms[0].parameters if arms else None))
-    twice = [arm.slug for arm in arms]
-    if len(set(twice)) < len(twice):
-        raise UsageError(f"two arms are the same: {', '.join(sorted(twice))}")
+    slugs = [arm.slug for arm in arms]
+    twice = [arm.name for arm in arms if slugs.count(arm.slug) > 1]
+    if twice:
+        raise UsageError(f"arms need names of their own: {twice[0]!r} and {twice[1]!r}")
     return arms
 
 
 def arm_of(
     study: Study, corpus: Corpus, preset: str, varied: dict[str, Any], reference: int | None
 ) -> Arm:
-    """One arm; `reference` is the first one's count of parameters."""
+    """One arm; `reference` is the first one's count of parameters, None for the first itself."""
     plan = plan_run(corpus, preset, study.recipe, study.tokenizer, study.vocab_size)
     short = {} if study.steps is None else {"train.steps": study.steps}
     plan = changed(plan, short | study.changes | varied)
-    plan = changed(plan, curve(plan.train.steps))
+    plan = changed(plan, scored_on_the_way(plan.train.steps))
     wanted = study.parameters or reference
     if study.parity and wanted is not None:
-        backbone = at_parity(plan.backbone, wanted)
-        plan = changed(plan, {"backbone.d_ffn": backbone.d_ffn})
-    name = " ".join([preset, *(f"{last(field)}={shown(x)}" for field, x in varied.items())])
+        plan = changed(plan, {"backbone.d_ffn": at_parity(plan.backbone, wanted).d_ffn})
     return Arm(
-        name=name,
+        name=" ".join([preset, *(f"{last(field)}={shown(x)}" for field, x in varied.items())]),
         preset=preset,
         varied=varied,
         plan=plan,
@@ -63,9 +66,9 @@ def arm_of(
     )
 
 
-def curve(steps: int) -> dict[str, int]:
-    """Four scores on the way, and no checkpoint before the last step."""
-    return {"train.evaluate_every": max(1, steps // 4), "train.checkpoint_every": steps}
+def scored_on_the_way(steps: int) -> dict[str, int]:
+    """Fields for SCORES scores, evenly, and no checkpoint before the last step."""
+    return {"train.evaluate_every": max(1, steps // SCORES), "train.checkpoint_every": steps}
 
 
 def last(field: str) -> str:
@@ -78,8 +81,8 @@ def shown(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def trial(arm: Arm, factor: float, study: Study) -> TextPlan:
-    """A short run on the selection split, at the recipe's rates times `factor`; seed 0."""
+def trial_plan(arm: Arm, factor: float, study: Study) -> TextPlan:
+    """A short run at the recipe's rates times `factor`, seed 0, scored on the split "selection"."""
     steps = study.tune_steps or max(1, arm.plan.train.steps // TUNED_FOR)
     warmup = min(arm.plan.train.warmup, steps - 1)
     short = {"train.steps": steps, "train.warmup": warmup, "train.seed": 0, "split": "selection"}

@@ -1,178 +1,158 @@
-"""Run a study in a folder: tune, train, score; what is there already is not run again.
+"""Run a study in a folder: tune, train, score; what is done there already is not run again."""
 
-OUT/study.json, OUT/trials/ARM-xFACTOR/, OUT/runs/ARM-seedN/: each folder below is a run like any
-other, done where its summary says so.
-"""
-
-import json
 import multiprocessing
-import shutil
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from ..errors import UsageError
-from ..language.folder import read_plan
-from ..language.plan import TextPlan, changed
-from ..language.run import open_run, train_run
-from ..language.score import held_out, mean_nats, softmax_nats
-from ..storage import replace_file, to_json
+from ..checkpoint import differences
+from ..errors import BackbonesError, CorpusError, DivergedError, UsageError
+from ..language.folder import sigterm_raised
+from ..storage import replace_file
 from ..text.corpora import Corpus
-from .arms import Arm, arms_of, at_rate, trial
-from .study import Study, read_study
+from .arms import Arm, arms_of
+from .study import STUDY_FILE, Study, read_study
+from .tasks import Done, Task, carry_out, finished, run_task, trial_task
 
-Report = Callable[["Task"], None]
+OnRun = Callable[[Done, bool], None]  # the bool: whether it was done already
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
-    """One run: of a trial, whose checkpoints are not kept, or of an arm and a seed."""
+class Results:
+    """A study that is done; the first arm is the reference."""
 
-    arm: str
-    plan: TextPlan
-    folder: Path
-    factor: float
-    is_trial: bool
+    study: Study
+    arms: tuple[Arm, ...]
+    trials: tuple[Done, ...]  # none where nothing was tuned
+    runs: tuple[Done, ...]  # seed by seed
 
 
 def run_study(
-    study: Study, corpus: Corpus, out: Path, *, jobs: int = 1, on_task: Report | None = None
-) -> list[dict[str, Any]]:
-    """All runs of a study, as one record a run; what is done already is read.
+    study: Study, corpus: Corpus, out: Path, *, jobs: int = 1, on_run: OnRun | None = None
+) -> Results:
+    """All runs of a study; begun in a new folder, or gone on with where `out` holds its beginning.
 
-    Raises UsageError where `out` holds another study.
+    `jobs` processes of one thread each; one is this process, as its threads are set. The results
+    are the same. Raises UsageError where `out` holds another study, CorpusError where the corpus
+    is not the study's, DivergedError for an arm that cannot be trained. KeyboardInterrupt, by
+    Ctrl-C or SIGTERM, leaves what is done.
     """
+    if corpus.sha256 != study.corpus_sha256:
+        raise CorpusError(
+            f"corpus {corpus.name!r} has sha256 {corpus.sha256[:12]}..., the study was planned on "
+            f"{study.corpus!r} with {study.corpus_sha256[:12]}..."
+        )
     arms = arms_of(study, corpus)
+    refuse_other_study(out, study)
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "study.json").exists() and read_study(out) != study:
-        raise UsageError(f"{out} holds another study: name another --out")
-    replace_file(out / "study.json", study.to_json().encode())
-    factors = {arm.name: study.rates[0] for arm in arms}
-    if len(study.rates) > 1:
-        trials = [trial_task(arm, factor, study, out) for arm in arms for factor in study.rates]
-        factors = best_factors(execute(trials, corpus, jobs, on_task))
-    runs = [
-        run_task(arm, seed, factors[arm.name], out)
-        for seed in range(1, study.seeds + 1)
-        for arm in arms
-    ]
-    return execute(runs, corpus, jobs, on_task)
+    replace_file(out / STUDY_FILE, study.to_json().encode())
+    with sigterm_raised():
+        trials = execute(trial_tasks(study, arms, out), corpus, jobs, on_run)
+        factors = best_factors(trials) if trials else {arm.name: study.rates[0] for arm in arms}
+        runs = execute(run_tasks(study, arms, factors, out), corpus, jobs, on_run)
+    return Results(study=study, arms=tuple(arms), trials=tuple(trials), runs=tuple(runs))
 
 
-def trial_task(arm: Arm, factor: float, study: Study, out: Path) -> Task:
-    """One try at a rate."""
-    folder = out / "trials" / f"{arm.slug}-x{factor:g}"
-    plan = trial(arm, factor, study)
-    return Task(arm=arm.name, plan=plan, folder=folder, factor=factor, is_trial=True)
+def refuse_other_study(out: Path, study: Study) -> None:
+    """UsageError that names every field in which `out` holds another study."""
+    if not (out / STUDY_FILE).exists():
+        return
+    there, here = (each.model_dump(mode="json") for each in (read_study(out), study))
+    odd = differences(there, here)
+    if odd:
+        raise UsageError(f"{out} holds another study: {odd}; name another --out")
 
 
-def run_task(arm: Arm, seed: int, factor: float, out: Path) -> Task:
-    """One seed of an arm at the rate that it was found to like."""
-    plan = changed(at_rate(arm.plan, factor), {"train.seed": seed})
-    folder = out / "runs" / f"{arm.slug}-seed{seed}"
-    return Task(arm=arm.name, plan=plan, folder=folder, factor=factor, is_trial=False)
+def trial_tasks(study: Study, arms: Sequence[Arm], out: Path) -> list[Task]:
+    """Every arm at every rate; none where there is one rate."""
+    if not study.is_tuned:
+        return []
+    return [trial_task(arm, factor, study, out) for arm in arms for factor in study.rates]
 
 
-def best_factors(records: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """The factor at which each arm scored best; of equals the smallest."""
+def run_tasks(
+    study: Study, arms: Sequence[Arm], factors: dict[str, float], out: Path
+) -> list[Task]:
+    """Every arm at every seed, seed by seed: what slows the machine slows all arms."""
+    seeds = range(1, study.seeds + 1)
+    return [run_task(arm, seed, factors[arm.name], out) for seed in seeds for arm in arms]
+
+
+def best_factors(trials: Sequence[Done]) -> dict[str, float]:
+    """The factor at which each arm scored best; of equals the smallest.
+
+    DivergedError for an arm that diverged at every one.
+    """
     best: dict[str, tuple[float, float]] = {}
-    for record in records:
-        found = (record["selection_nats"], record["factor"])
-        best[record["arm"]] = min(best.get(record["arm"], found), found)
+    for trial in trials:
+        if trial.nats is not None:
+            found = (trial.nats, trial.task.factor)
+            best[trial.task.arm] = min(best.get(trial.task.arm, found), found)
+    for trial in trials:
+        if trial.task.arm not in best:
+            raise DivergedError(f"{trial.task.arm} diverges at every rate: name lower --rates")
     return {arm: factor for arm, (_, factor) in best.items()}
 
 
-def execute(
-    tasks: Sequence[Task], corpus: Corpus, jobs: int, on_task: Report | None
-) -> list[dict[str, Any]]:
-    """The records of all tasks, in their order, over `jobs` processes."""
-    records: dict[Path, dict[str, Any]] = {}
+def execute(tasks: Sequence[Task], corpus: Corpus, jobs: int, on_run: OnRun | None) -> list[Done]:
+    """All tasks done, in their order."""
+    done: dict[Path, Done] = {}
     missing: list[Task] = []
     for task in tasks:
-        kept = kept_record(task)
-        if kept is None:
+        before = finished(task)
+        if before is None:
             missing.append(task)
-        else:
-            records[task.folder] = kept
-            if on_task:
-                on_task(task)
-    for task, record in finished(missing, corpus, jobs):
-        records[task.folder] = record
-        if on_task:
-            on_task(task)
-    return [records[task.folder] for task in tasks]
+            continue
+        done[task.folder] = before
+        if on_run:
+            on_run(before, True)
+    for each in as_they_end(missing, corpus, jobs):
+        done[each.task.folder] = each
+        if on_run:
+            on_run(each, False)
+    return [done[task.folder] for task in tasks]
 
 
-def finished(
-    tasks: Sequence[Task], corpus: Corpus, jobs: int
-) -> Iterator[tuple[Task, dict[str, Any]]]:
-    """Tasks with their records as they end; processes are spawned and have one thread each."""
+def as_they_end(tasks: Sequence[Task], corpus: Corpus, jobs: int) -> Iterator[Done]:
+    """Tasks done here one after another, or by processes, which end with this one."""
     if jobs == 1 or len(tasks) < 2:
-        for task in tasks:
-            yield task, run_one(task, corpus)
+        yield from (carry_out(task, corpus) for task in tasks)
         return
+    # Spawned, never forked: a fork after torch used threads can hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(tasks)), context, initializer=quiet_worker)
+    others = set(multiprocessing.active_children())
+    pool = ProcessPoolExecutor(min(jobs, len(tasks)), context, initializer=prepare_worker)
     try:
-        futures = {pool.submit(run_one, task, corpus): task for task in tasks}
+        futures = [pool.submit(in_worker, task, corpus) for task in tasks]
         for future in as_completed(futures):
-            yield futures[future], future.result()
+            yield future.result()
+    except BaseException as error:
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            told = "a process was killed, perhaps for memory: go on with fewer --jobs"
+            raise BackbonesError(told) from error
+        raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
-def quiet_worker() -> None:
+def prepare_worker() -> None:
     """Leave Ctrl-C to the parent; compute as the command line does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 
 
-def kept_record(task: Task) -> dict[str, Any] | None:
-    """The record of a run that is done; UsageError where the folder has another plan's."""
-    place = task.folder / "record.json"
-    if not place.exists():
-        return None
-    if read_plan(task.folder) != task.plan:
-        raise UsageError(f"{task.folder} is a run of another plan: name another --out")
-    return json.loads(place.read_text(encoding="utf-8"))
-
-
-def run_one(task: Task, corpus: Corpus) -> dict[str, Any]:
-    """Train and score one run; a folder that was left unfinished is begun anew."""
-    shutil.rmtree(task.folder, ignore_errors=True)
-    summary = train_run(corpus, task.plan, task.folder)
-    record = {"arm": task.arm, "factor": task.factor} | summary | times(task.folder)
-    if task.is_trial:
-        shutil.rmtree(task.folder / "checkpoints")
-    else:
-        record |= afterwards(task, corpus)
-    replace_file(task.folder / "record.json", to_json(record))
-    return record
-
-
-def afterwards(task: Task, corpus: Corpus) -> dict[str, float]:
-    """Scores of the final weights that training does not take: on what was trained on, by softmax.
-
-    Training text: its last stretch, as long as the part that is scored.
-    """
-    run = open_run(task.folder)
-    training, scored = task.plan.parts(corpus)
-    seen = held_out(training[-len(scored) :], run.tokenizer, task.plan.context)
-    found = {"training_nats": mean_nats(run.model, seen, task.plan.loss)}
-    if task.plan.loss != "softmax":
-        text = held_out(scored, run.tokenizer, task.plan.context)
-        found["softmax_nats"], _ = softmax_nats(run.model, text, seen)
-    return found
-
-
-def times(folder: Path) -> dict[str, float]:
-    """The median step, which a busy machine moves less than the mean."""
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    steps = [e["seconds"] for e in map(json.loads, lines) if e["event"] == "step"]
-    return {"ms_per_step_median": round(1000 * float(torch.tensor(steps).median()), 3)}
+def in_worker(task: Task, corpus: Corpus) -> Done:
+    """`carry_out`, by a process that is gone as soon as it is told to."""
+    try:
+        return carry_out(task, corpus)
+    except KeyboardInterrupt:  # SIGTERM, once the run's status says so
+        os._exit(128 + signal.SIGTERM)

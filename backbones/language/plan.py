@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, ValidationError
 from ..config import BackboneConfig, Record
 from ..errors import UsageError
 from ..losses import Link
-from ..model import LanguageModel
+from ..model import parameters_of
 from ..presets import PRESETS, Sizes, preset, sized
 from ..recipe import TrainRecipe
 from ..text.corpora import Corpus, Split
@@ -108,7 +108,7 @@ def first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where, reason = ".".join(str(part) for part in fault["loc"]), fault["msg"]
     if fault["type"] == "value_error":  # one of our own, which says all of it
-        return f"{where}: {reason.removeprefix('Value error, ')}"
+        return f"{where}: {reason.removeprefix('Value error, ')}".removeprefix(": ")
     found = repr(fault["input"])
     return f"{where}={found if len(found) < 60 else found[:57] + '...'}: {reason}"
 
@@ -121,11 +121,6 @@ def preset_table() -> dict[str, dict[str, Any]]:
         name: {"parameters": parameters_of(config), **config.model_dump(mode="json")}
         for name, config in configs.items()
     }
-
-
-def parameters_of(config: BackboneConfig) -> int:
-    """How many numbers a language model of that config trains."""
-    return sum(parameter.numel() for parameter in LanguageModel(config).parameters())
 
 
 def sizes_of(recipe: TextRecipe, vocab_size: int) -> Sizes:

@@ -128,7 +128,7 @@ def score_run(run: LanguageRun, corpus: Corpus) -> dict[str, Any]:
     end of what the run was trained on.
     """
     refuse_other_text(corpus, run.plan)
-    plan, (training, scored) = run.plan, corpus.parts_for(run.plan.split)
+    plan, (training, scored) = run.plan, run.plan.parts(corpus)
     text = held_out(scored, run.tokenizer, plan.context)
     before = held_out(training[-len(scored) :], run.tokenizer, plan.context)
     with computing(plan.train.precision, device_of(run.model)):
