@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from .commands.shared import answer, progress, reported
+from .commands.shared import answer, progress, reported, tell
 
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
 FOLDER = click.Path(path_type=Path)
@@ -151,3 +151,27 @@ def evaluate(run: Path, corpus: str | None, path: Path | None, data: Path, json_
     opened = open_run(run)
     text = load_corpus(corpus or opened.plan.corpus, data, path=path)
     answer(score_run(opened, text), json_=json_)
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--list", "list_", is_flag=True, help="Show the names; * those of the default.")
+@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--out", type=FOLDER, help="A parquet file that does not exist yet.")
+@data_folder
+@as_json
+@reported
+def bench(list_: bool, rounds: int, data: Path, json_: bool, **asked: Any) -> None:
+    """Time two ways to write a thing against each other, after checking that they are equal."""
+    from .bench import Settings
+    from .commands.benching import BenchRequest, listed
+    from .commands.benching import bench as run
+
+    if list_:
+        answer(listed(), json_=json_)
+        return
+    request = BenchRequest(**asked, tables=not json_)
+    values = run(request, Settings(rounds=rounds, data=data, tell=tell))
+    if json_:
+        answer(values, json_=True)

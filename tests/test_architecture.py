@@ -22,7 +22,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"train", "generate"},
         {"presets"},
         {"language"},
-        {"compare"},
+        {"bench", "compare"},
         {"commands"},
         {"cli"},
     ],
@@ -112,6 +112,7 @@ def test_imports_point_down(path: Path):
         ("forecaster/tokens.py", "import torch.nn", "it belongs in"),
         ("forecaster/backtest.py", "from backbones.model import Backbone", "it belongs in"),
         ("backbones/text/corpora.py", "import pandas as pd", "it belongs in"),
+        ("backbones/commands/benching.py", "import click", "it belongs in"),
     ],
 )
 def test_a_planted_import_is_caught(file: str, source: str, why: str):

@@ -89,3 +89,9 @@ def progress(steps: int) -> "Generator[Callable[[StepReport], None]]":
     with Progress(console=Console(stderr=True), disable=hidden) as bar:
         task = bar.add_task("training", total=steps)
         yield lambda r: bar.update(task, completed=r.step, description=f"loss {r.loss:.3f}")
+
+
+def tell(text: str) -> None:
+    """A line of progress on stderr, but under -q."""
+    if not click.get_current_context().obj["quiet"]:
+        click.echo(text, err=True)
