@@ -2,10 +2,10 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -25,6 +25,7 @@ from ..compare.parquet import write_parquet
 from ..compare.summary import to_plain
 from ..compare.table import WIDTH, cost_table, score_table
 from ..compare.tasks import Done
+from .shared import tell
 
 
 def planned(request: StudyRequest) -> dict[str, Any]:
@@ -48,8 +49,10 @@ def compare(request: StudyRequest, *, jobs: int, quiet: bool, tables: bool) -> d
     """Run, or go on with, the study; writes its files, and returns what `--json` shows."""
     ready = prepare_study(request)
     total = sum(steps_of(ready, arms_of(ready.study, ready.corpus)))
-    with Meter(total, ready.folder, quiet=quiet) as meter:
-        results = run_study(ready.study, ready.corpus, ready.folder, jobs=jobs, on_run=meter.tell)
+    with metered(total, ready.folder, quiet=quiet) as meter:
+        results = run_study(
+            ready.study, ready.corpus, ready.folder, jobs=jobs, on_run=meter.advance
+        )
     files = [*write_parquet(results, ready.folder), write_page(results, ready.folder)]
     arms = summarise(results)
     if tables:
@@ -76,35 +79,30 @@ def steps_of(ready: ReadyStudy, arms: Sequence[Arm]) -> tuple[int, int]:
     return trials, study.seeds * sum(arm.plan.train.steps for arm in arms)
 
 
+@contextmanager
+def metered(total: int, folder: Path, *, quiet: bool) -> Generator["Meter"]:
+    """How far a study is, on stderr; when it is stopped, how to go on with it."""
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}", markup=False), BarColumn()
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
+        try:
+            yield Meter(bar, total)
+        except KeyboardInterrupt:
+            bar.stop()
+            tell(f"to go on: backbones compare --resume {folder}")
+            raise
+
+
 class Meter:
-    """How far a study is, on stderr: a bar in a terminal, a line a run elsewhere."""
+    """A bar in a terminal, a line a run elsewhere."""
 
-    def __init__(self, total: int, folder: Path, *, quiet: bool) -> None:
-        self.total, self.folder = total, folder  # steps of all runs
+    def __init__(self, bar: Progress, total: int) -> None:
+        self.bar, self.total = bar, total  # in training steps of all runs
+        self.task = bar.add_task("starting", total=total)
         self.done, self.new, self.began = 0, 0, time.monotonic()
-        self.console = Console(
-            stderr=True, highlight=False, markup=False, soft_wrap=True, quiet=quiet
-        )
-        columns = TextColumn("{task.description}", markup=False), BarColumn()
-        hidden = quiet or not self.console.is_terminal
-        self.bar = Progress(*columns, console=self.console, disable=hidden, transient=True)
-        self.task = self.bar.add_task("starting", total=total)
 
-    def __enter__(self) -> Self:
-        self.bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.bar.stop()
-        if kind is KeyboardInterrupt:
-            self.console.print(f"to go on: backbones compare --resume {self.folder}")
-
-    def tell(self, run: Done, kept: bool) -> None:
+    def advance(self, run: Done, kept: bool) -> None:
         """One more run is there; `kept`: from before, so that it says nothing of the pace."""
         steps = run.task.plan.train.steps
         self.done += steps
@@ -113,7 +111,7 @@ class Meter:
         line = f"{run.task.folder.name}: {score}{', from before' if kept else ''}{self.pace()}"
         self.bar.update(self.task, completed=self.done, description=line)
         if self.bar.disable:
-            self.console.print(f"{100 * self.done / self.total:3.0f} %  {line}")
+            tell(f"{100 * self.done / self.total:3.0f} %  {line}")
 
     def pace(self) -> str:
         """Steps a second and the time left, once there is one."""
