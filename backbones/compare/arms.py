@@ -1,6 +1,7 @@
 """The arms of a study: each a plan at equal parameters, without its seed and its rate."""
 
 import itertools
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,8 @@ def last(field: str) -> str:
 
 def shown(value: Any) -> str:
     """A value as it is named in a table."""
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, separators=(",", ":"))
     return "none" if value is None else str(value)
 
 

@@ -46,7 +46,7 @@ def scores_said(arms: Sequence[ArmSummary]) -> str:
         return "Nats a character at the end. ONE SEED: no intervals, and nothing is decided."
     return (
         f"Nats a character at the end: mean of {n} seeds +- half the 95 % t-interval; difference "
-        f"to {arms[0].name}: paired by seed, {len(arms) - 1} verdicts at 5 % each, uncorrected."
+        f"to {arms[0].name}: paired by seed, at 5 % each, uncorrected for {len(arms) - 1} of them."
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -18,7 +19,7 @@ def score_table(study: Study, arms: Sequence[ArmSummary]) -> Table:
     title = f"{study.corpus}, recipe {study.recipe}: {len(arms)} arms x {arms[0].nats.n} seeds"
     table = new_table(title)
     for name in ("parameters", "gap\n[%]", "rate", "score\n[nats]", "difference\n[nats]"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(Text(name), justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for arm in arms:
         table.add_row(
@@ -39,7 +40,7 @@ def cost_table(study: Study, arms: Sequence[ArmSummary]) -> Table:
     names = ["trained-on\n[nats]", "over-fit\n[nats]", "best on the way\n[nats] (step)"]
     names += ["softmax\n[nats]"] if losses_differ(arms) else []
     for name in (*names, "run\n[s]", "step\n[ms]", "time\nratio"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(Text(name), justify="right", no_wrap=True)
     for arm in arms:
         cells = [f"{arm.training_nats:.4f}", f"{arm.overfit:+.4f}", best_shown(arm)]
         if losses_differ(arms):
@@ -52,7 +53,8 @@ def cost_table(study: Study, arms: Sequence[ArmSummary]) -> Table:
 
 def new_table(title: str) -> Table:
     """A table of arms."""
-    table = Table(title=Text(title), title_justify="left", caption_justify="left")
+    table = Table(title=Text(title), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.title_justify = table.caption_justify = "left"
     table.add_column("arm", overflow="fold")
     return table
 
