@@ -171,7 +171,7 @@ def test_tinyshakespeare_is_the_default(tmp_path: Path, monkeypatch: pytest.Monk
         (
             [*PAIR, "--parameters", "100"],
             2,
-            "100 parameters are fewer than the 10816 that are there with d_ffn=2: "
+            "100 parameters are fewer than the 9440 that are there with d_ffn=2: "
             "name a larger --parameters, or --as-is",
         ),
         (
