@@ -64,7 +64,7 @@ def differences(found: Sequence[ArmSummary]) -> Chart:
         title=f"Difference to {found[0].name}",
         note="Paired by seed, 95 % intervals; left of zero is better.",
         traces=traces,
-        x={"title": {"text": "nats a character"}, "zeroline": True, "zerolinewidth": 2},
+        x={"title": {"text": "nats a character"}, "rangemode": "tozero", "zerolinewidth": 2},
         y={"autorange": "reversed", "automargin": True, "type": "category"},
     )
 

@@ -359,7 +359,7 @@ def test_a_share_is_above_zero_and_at_most_one(share: Any) -> None:
 def test_a_share_too_small_for_a_batch_is_refused(tmp_path: Path) -> None:
     corpus = corpus_of()
     plan = plan_run(corpus, "llama", "smoke").replace(training_share=0.01)
-    with pytest.raises(CorpusError, match="the text has 51 tokens, 0 windows of 32"):
+    with pytest.raises(CorpusError, match="the text has 48 tokens, 0 windows of 32"):
         language.train_run(corpus, plan, tmp_path / "run")
 
 
