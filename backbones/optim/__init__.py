@@ -29,7 +29,7 @@ __all__ = [
     "set_learning_rate",
 ]
 
-Role = Literal["matrix", "table", "vector"]
+Role = Literal["matrix", "table", "vector", "gate"]
 # The rule of all that no rule of the recipe fits; no parameter's name has a star.
 ORDINARY = GroupRule(prefix="*")
 
@@ -47,8 +47,8 @@ class Group:
 def parameter_groups(model: nn.Module, recipe: TrainRecipe) -> list[Group]:
     """Every trainable parameter in exactly one group; ValueError for a prefix that fits none.
 
-    Matrices decay. Tables (embeddings, learned positions, an untied head) and vectors (gains,
-    biases) do not, unless a rule of the recipe says so. Of several prefixes that fit, the longest
+    Matrices decay. Tables (embeddings, learned positions, an untied head), vectors (gains, biases)
+    and gates do not, unless a rule of the recipe says so. Of several prefixes that fit, the longest
     counts.
     """
     roles = parameter_roles(model)
@@ -69,15 +69,19 @@ def parameter_groups(model: nn.Module, recipe: TrainRecipe) -> list[Group]:
 
 
 def parameter_roles(model: nn.Module) -> dict[str, Role]:
-    """What each parameter is, by the module that owns it and by its number of axes."""
-    tables = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, nn.Embedding | Head)
-        for parameter in module.parameters(recurse=False)
-    }
+    """What each parameter is, by the module that owns it and by its number of axes.
+
+    A gate of one number a head is no hidden matrix: its few rows are scores, not a map between
+    spaces, and decay would pull every score to a half.
+    """
+    owned: dict[int, Role] = {}
+    for module in model.modules():
+        if isinstance(module, nn.Embedding | Head):
+            owned |= {id(parameter): "table" for parameter in module.parameters(recurse=False)}
+        elif isinstance(module, TokenLambda):
+            owned[id(module.gate.weight)] = "gate"
     return {
-        name: "table" if id(parameter) in tables else "matrix" if parameter.ndim > 1 else "vector"
+        name: owned.get(id(parameter), "matrix" if parameter.ndim > 1 else "vector")
         for name, parameter in model.named_parameters()
     }
 
@@ -93,8 +97,8 @@ def empty_group(role: Role, rule: GroupRule, recipe: TrainRecipe) -> Group:
     decay = recipe.weight_decay if role == "matrix" else 0.0
     if rule.weight_decay is not None:
         decay = rule.weight_decay
-    rates = {"matrix": 1.0, "table": recipe.rates.table, "vector": recipe.rates.vector}
-    factor = rule.lr_factor * rates[role]
+    rates = {"table": recipe.rates.table, "vector": recipe.rates.vector}
+    factor = rule.lr_factor * rates.get(role, 1.0)
     return Group(role=role, lr_factor=factor, weight_decay=decay, parameters={})
 
 
@@ -139,16 +143,16 @@ def optimizers(recipe: TrainRecipe, *groups: list[dict[str, Any]]) -> list[Optim
 def hidden_matrices(model: nn.Module) -> dict[int, int]:
     """The weights of the shared linear map, by identity: along which axis their directions lie.
 
-    That is the rows, but for columns that a scheme keeps at length one. A gate of one number a
-    head is no hidden matrix: its few rows are scores, not a map between spaces.
+    That is the rows, but for columns that a scheme keeps at length one.
     """
-    gates = {id(m.gate.weight) for m in model.modules() if isinstance(m, TokenLambda)}
+    roles, named = parameter_roles(model), dict(model.named_parameters())
+    matrices = {id(named[name]) for name, role in roles.items() if role == "matrix"}
     return {
         id(module.weight): 0 if module.sphere == "out" else 1
         for module in model.modules()
         if isinstance(module, Linear)
         and module.weight.requires_grad
-        and id(module.weight) not in gates
+        and id(module.weight) in matrices
     }
 
 

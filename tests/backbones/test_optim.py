@@ -136,7 +136,7 @@ def test_muon_has_the_hidden_matrices_and_adamw_the_rest(name: str) -> None:
     named = dict(model.named_parameters())
     assert hidden | factors.keys() == {id(p) for p in named.values()}
     for parameter_name, parameter in named.items():
-        wanted = {"table": 2.0, "vector": 3.0, "matrix": 1.0}[roles[parameter_name]]
+        wanted = {"table": 2.0, "vector": 3.0, "matrix": 1.0, "gate": 1.0}[roles[parameter_name]]
         assert factors.get(id(parameter), wanted) == wanted
     assert {g["lr_factor"] for g in by_muon.param_groups} == {0.02 / 1e-2}
 
@@ -274,8 +274,9 @@ def test_state_and_schedules_are_the_bases() -> None:
     assert len(base.param_groups) == 2
 
 
-def test_orthograd_is_for_matrices_only() -> None:
-    model = LanguageModel(CONFIG)
+@pytest.mark.parametrize("name", ["llama", "diff_v2"])
+def test_orthograd_is_for_matrices_only(name: str) -> None:
+    model = LanguageModel(SMALL_PRESETS[name])
     optimizer = build_optimizer(model, TrainRecipe(steps=1, orthograd="row"))
     inside, outside = optimizer.parts
     assert isinstance(inside, OrthoGrad)
