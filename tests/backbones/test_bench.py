@@ -16,7 +16,7 @@ from backbones.bench.attention import dint_cases
 from backbones.bench.cases import Case, Check, Way, differences
 from backbones.bench.clock import paired_ratio, time_case
 from backbones.bench.race import Arm, race
-from backbones.bench.results import COLUMNS
+from backbones.bench.results import COLUMNS, notes
 from backbones.errors import UnequalError
 from backbones.language.plan import changed, plan_run
 from backbones.presets import PRESETS
@@ -235,6 +235,7 @@ def test_a_race_counts_seconds_in_steps_until_the_bar(
     assert long.nats is not None
     assert long.nats < stops.nats
     assert long.ratio == 1
+    assert (stops.reached, short.reached) == (True, short.nats is not None and short.nats <= 2.9)
     for row in rows[:6]:
         assert row.seconds is not None
         assert row.cpu_seconds is not None
@@ -252,6 +253,24 @@ def test_a_bar_that_is_not_reached_costs_the_whole_schedule(
     rows = raced(corpus, [arm(corpus, "stops", 8, looks=4)], 0.1, monkeypatch)
     assert [row.steps for row in rows] == [8, 8, 8]
     assert all(row.nats is not None and row.nats > 0.1 for row in rows)
+    assert not any(row.reached for row in rows)
+
+
+def test_a_race_has_a_table_of_its_own(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = raced(corpus, [arm(corpus, "a", 8), arm(corpus, "b", 8)], 2.9, monkeypatch)
+    assert [str(column.header) for column in bench_table("about", rows).columns] == [
+        "case",
+        "way",
+        "steps",
+        "seconds",
+        "CPU s",
+        "nats",
+        "reached",
+        "ratio",
+        "CPU ratio",
+        "parameters",
+    ]
+    assert "evaluations not counted" in " ".join(notes(rows))
 
 
 def test_arms_of_a_race_take_turns_by_their_share(
