@@ -156,7 +156,7 @@ def evaluate(run: Path, corpus: str | None, path: Path | None, data: Path, json_
 @main.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--list", "list_", is_flag=True, help="Show the names; * those of the default.")
-@click.option("--rounds", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--out", type=FOLDER, help="A parquet file that does not exist yet.")
 @data_folder

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .attention import Attention, LayerCache
+from .attention import Attention
 from .config import BackboneConfig
 from .embedding import Entry, Head, vocabulary
 from .ffn import build_ffn
+from .past import LayerCache
 from .residual import build_exit, build_residual
 
 
@@ -23,13 +24,14 @@ class Block(nn.Module):
 
     def __init__(self, config: BackboneConfig, depth: int) -> None:
         super().__init__()
-        self.attention, self.join_attention = Attention(config, depth), build_residual(config)
-        self.ffn, self.join_ffn = build_ffn(config), build_residual(config)
+        self.attention = Attention(config, depth)
+        self.join_attention = build_residual(config, "attention")
+        self.ffn, self.join_ffn = build_ffn(config), build_residual(config, "ffn")
 
     def forward(self, x: Tensor, past: LayerCache) -> Tensor:
         """x [B, T, C] -> [B, T, C]; `past` grows by T positions."""
-        x = self.join_attention(x, lambda h: self.attention(h, past))
-        return self.join_ffn(x, self.ffn)
+        x = self.join_attention(x, lambda h: self.attention(h, past), past)
+        return self.join_ffn(x, self.ffn, past)
 
 
 class Backbone(nn.Module):

@@ -11,10 +11,10 @@ LAYERS: dict[str, list[set[str]]] = {
     "backbones": [
         {"errors"},
         {"storage"},
-        {"config"},
+        {"config", "past"},
         {"recipe"},
         {"init", "positions", "layers"},
-        {"stream"},
+        {"stream", "short_conv"},
         {"attention", "ffn", "residual", "embedding"},
         {"model"},
         {"losses", "optim", "sphere", "text"},

@@ -8,9 +8,9 @@ B batch   T queries   S keys so far   C model width   H heads   E value width
 from torch import Tensor, nn
 
 from ..config import BackboneConfig
+from ..past import LayerCache
 from ..stream import writer
 from .kernel import Reading
-from .layout import LayerCache
 from .projections import build_projection
 from .rules import build_rule
 

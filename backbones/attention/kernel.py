@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..past import LayerCache
 from .fused import Masking, fused_for
-from .layout import Heads, LayerCache
+from .layout import Heads
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..attention.fused import Masking, direct, padded, sliced
 from ..attention.integral import prefix_mean, visible_mean, visible_rows
 from ..attention.kernel import Reading, attend, over_heads, weights
-from ..attention.layout import Heads, LayerCache
+from ..attention.layout import Heads
+from ..past import LayerCache
 from .cases import Case, Check, Scale, Way
 
 LAM = 0.3

@@ -100,7 +100,9 @@ class Row:
     steps: int | None = None
     seconds: float | None = None  # in steps, on the wall
     cpu_seconds: float | None = None
-    nats: float | None = None  # a character of the validation part
+    cpu_ratio: float | None = None  # of those
+    nats: float | None = None  # a character of the whole validation part
+    reached: bool | None = None  # whether that is at the bar or under it; over seeds: all of them
 
 
 def differences(case: Case, ways: Sequence[Way], bench: str) -> list[float]:

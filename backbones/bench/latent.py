@@ -9,10 +9,11 @@ from torch import Tensor
 from ..attention.fused import Masking, padded
 from ..attention.kernel import attend
 from ..attention.latent import Compressed
-from ..attention.layout import Heads, LayerCache
+from ..attention.layout import Heads
 from ..attention.rules import build_rule
 from ..config import BackboneConfig
 from ..model import LanguageModel
+from ..past import LayerCache
 from .cases import Case, Check, Scale, Way
 from .models import count, model_config, training_way
 

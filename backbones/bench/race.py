@@ -115,14 +115,16 @@ def row_of(runner: Runner, first: Runner, seed: int) -> Row:
         seconds=runner.seconds,
         cpu_seconds=runner.cpu_seconds,
         nats=runner.nats,
+        reached=runner.nats <= runner.bar,
         ratio=runner.seconds / first.seconds,
+        cpu_ratio=runner.cpu_seconds / first.cpu_seconds,
     )
 
 
 def over_seeds(rows: Sequence[Row], way: str) -> Row:
     """Medians over seeds; the spread of a ratio is from its least to its largest."""
     mine = [row for row in rows if row.way == way]
-    ratios = [row.ratio for row in mine if row.ratio is not None]
+    ratios = [row.ratio or 0.0 for row in mine]
     return Row(
         bench="time-to-loss",
         case=f"median of {len(mine)} seeds",
@@ -134,6 +136,8 @@ def over_seeds(rows: Sequence[Row], way: str) -> Row:
         seconds=statistics.median(row.seconds or 0.0 for row in mine),
         cpu_seconds=statistics.median(row.cpu_seconds or 0.0 for row in mine),
         nats=statistics.median(row.nats or 0.0 for row in mine),
+        reached=all(row.reached for row in mine),
+        cpu_ratio=statistics.median(row.cpu_ratio or 0.0 for row in mine),
         ratio=statistics.median(ratios),
         ratio_low=min(ratios),
         ratio_high=max(ratios),

@@ -28,7 +28,7 @@ def nothing(_: str) -> None:
 class Settings:
     """How benches are run."""
 
-    rounds: int = 20
+    rounds: int = 15
     scale: Scale = FULL
     data: Path = Path("data/text")  # downloaded corpora
     tell: Callable[[str], None] = field(default=nothing)  # called with what is being done

@@ -14,6 +14,7 @@ from rich.text import Text
 from ..errors import UsageError
 from ..storage import replace_file
 from .cases import Row
+from .race import BAR
 
 Column = Callable[[Row], str]
 
@@ -46,6 +47,7 @@ def notes(rows: Sequence[Row]) -> list[str]:
     if first.seconds is not None:
         lines.append(f"seconds: in steps, on {first.threads} thread(s), evaluations not counted")
         lines.append(f"ratio: of seconds, to {first.against}; brackets: the range over seeds")
+        lines.append(f"reached: {BAR} nats a character or less, over the whole validation part")
     if first.peak_mb is not None:
         lines.append("MB: most held at once by a run, beyond inputs and weights (2^20 bytes)")
     if first.check == "outputs":
@@ -78,7 +80,9 @@ COLUMNS: dict[str, Column] = {
     "seconds": lambda row: shown(row.seconds, ".1f"),
     "CPU s": lambda row: shown(row.cpu_seconds, ".1f"),
     "nats": lambda row: shown(row.nats, ".4f"),
+    "reached": lambda row: "" if row.reached is None else ("yes" if row.reached else "no"),
     "ratio": ratio,
+    "CPU ratio": lambda row: shown(row.cpu_ratio, ".3f"),
     "MB": lambda row: shown(row.peak_mb, ".1f"),
     "parameters": lambda row: shown(row.parameters, ",d"),
     "cached bytes": lambda row: shown(row.cached_bytes, ",d"),
@@ -109,7 +113,7 @@ def arrow_fields() -> list[tuple[str, Any]]:
     """Name and arrow type of each field of a row."""
     import pyarrow as pa
 
-    types = {str: pa.string(), int: pa.int64(), float: pa.float64()}
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
     hints = get_type_hints(Row)
     return [(f.name, types[inner(hints[f.name])]) for f in fields(Row)]
 

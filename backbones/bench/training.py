@@ -11,7 +11,7 @@ from ..presets import PRESETS
 from .cases import Case, Check, Scale, Way
 from .models import RECIPE, count, model_config, training_way
 
-SAME_SIZE = Check(of="parameters", limit=0.01)
+SAME_SIZE = Check(of="parameters", limit=0.02)
 
 
 def step_cases(scale: Scale) -> list[Case]:

@@ -52,6 +52,9 @@ def plan_run(
     recipe = text_recipe(recipe_name)
     tokenizer = fit_tokenizer(kind, corpus.text, corpus.parts[0], merges)
     axes = sized(preset(preset_name), sizes_of(recipe, tokenizer.vocab_size))
+    axes = axes.replace(init_std=recipe.init_std)
+    if recipe.bias is not None:
+        axes = axes.replace(bias=recipe.bias)
     return TextPlan(
         corpus=corpus.name,
         corpus_sha256=corpus.sha256,
@@ -60,7 +63,7 @@ def plan_run(
         tokenizer=kind,
         context=recipe.context,
         batch=recipe.batch,
-        backbone=axes.replace(init_std=recipe.init_std),
+        backbone=axes,
         train=recipe.train,
     )
 

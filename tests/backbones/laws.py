@@ -93,6 +93,16 @@ def order_of_the_past_matters(model: LanguageModel, ids: Tensor) -> None:
 
 
 @torch.no_grad()
+def order_of_the_past_is_lost(model: LanguageModel, ids: Tensor) -> None:
+    """The bag of words itself: with no positions at all the last token reads a set."""
+    assert len(model.backbone.blocks) == 1
+    shuffled = torch.cat((ids[:, :-1].flip(1), ids[:, -1:]), dim=1)
+    last = model(ids)[:, -1]
+    assert last.std() > 1e-3
+    torch.testing.assert_close(model(shuffled)[:, -1], last, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
 def scores_depend_on_distance_only(attention: Attention, x: Tensor) -> None:
     """q k' is the same wherever the sequence starts, and so is what comes of it."""
     projection, scores = attention.projection, []
@@ -187,11 +197,17 @@ def parameter_count(config: BackboneConfig) -> int:
     d, sphere = config.d_model, config.on_sphere
     norm = 0 if sphere else d * (2 if config.norm == "layer" and config.bias else 1)
     pace = {"pre_norm": 0, "ngpt": d, "ngpt_simple": 1}[config.scheme]
-    block = attention_count(config) + ffn_count(config) + 2 * norm + 2 * pace
+    block = attention_count(config) + ffn_count(config) + 2 * norm + 2 * pace + conv_count(config)
     vocabulary = config.vocab_size or 0
     tables = vocabulary * d * (1 if config.tie_embeddings else 2) + (config.max_positions or 0) * d
     logits = {"pre_norm": 0, "ngpt": vocabulary, "ngpt_simple": 1}[config.scheme]
     return tables + logits + config.n_layers * block + norm
+
+
+def conv_count(config: BackboneConfig) -> int:
+    conv = config.short_conv
+    branches = {"attention": 1, "both": 2}
+    return 0 if conv is None else branches[conv.before] * (conv.taps - 1) * config.d_model
 
 
 def ffn_count(config: BackboneConfig) -> int:
