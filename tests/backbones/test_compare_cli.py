@@ -122,8 +122,18 @@ def test_sigterm_ends_a_study_and_all_its_processes(jobs: str) -> None:
         "error: terminated: go on with --resume",
     ]
     assert json.loads((run / "status.json").read_text())["state"] == "interrupted"
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    assert is_gone(process.pid)
+
+
+def is_gone(group: int) -> bool:
+    """Whether a process group ends within a minute; helpers of multiprocessing are the last."""
+    for _ in range(600):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 @pytest.mark.usefixtures("folder")
