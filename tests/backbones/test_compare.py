@@ -270,6 +270,7 @@ def test_a_study_that_is_done_is_read(whole: Results, monkeypatch: pytest.Monkey
     assert told == [True] * 8
 
 
+@pytest.mark.slow  # each process imports torch
 def test_two_processes_find_what_one_does(tmp_path: Path) -> None:
     corpus = corpus_of()
     study = study_of(corpus, rates=(1.0,), seeds=1, steps=4)
