@@ -162,16 +162,13 @@ def evaluate(run: Path, corpus: str | None, path: Path | None, data: Path, json_
 @data_folder
 @as_json
 @reported
-def bench(list_: bool, rounds: int, data: Path, json_: bool, **asked: Any) -> None:
+def bench(list_: bool, json_: bool, **asked: Any) -> None:
     """Time two ways to write a thing against each other, after checking that they are equal."""
-    from .bench import Settings
-    from .commands.benching import BenchRequest, listed
-    from .commands.benching import bench as run
+    from .commands import benching
 
     if list_:
-        answer(listed(), json_=json_)
+        answer(benching.listed(), json_=json_)
         return
-    request = BenchRequest(**asked, tables=not json_)
-    values = run(request, Settings(rounds=rounds, data=data, tell=tell))
+    found = benching.bench(benching.BenchRequest(**asked, tables=not json_), tell)
     if json_:
-        answer(values, json_=True)
+        answer(found, json_=True)

@@ -49,14 +49,18 @@ class Backbone(nn.Module):
         With caches, T continues what they hold.
         """
         caches = self.new_caches() if caches is None else caches
-        x = self.entry(x, caches[0].length)
+        x = self.entry(x, caches[0].start)
         for block, past in zip(self.blocks, caches, strict=True):
             x = block(x, past)
         return self.exit(x)
 
-    def new_caches(self) -> list[LayerCache]:
-        """An empty past, one a layer."""
-        return [LayerCache() for _ in self.blocks]
+    def new_caches(self, padding: Tensor | None = None) -> list[LayerCache]:
+        """An empty past, one a layer.
+
+        `padding` [B] says how many positions on the left of each row are none. They may hold any
+        token: no other position sees them, and each row counts from its first real one.
+        """
+        return [LayerCache(padding=padding) for _ in self.blocks]
 
 
 class LanguageModel(nn.Module):
@@ -72,9 +76,9 @@ class LanguageModel(nn.Module):
         """Ids [B, T] -> logits [B, T, V]. With caches, T continues what they hold."""
         return self.head(self.backbone(ids, caches), self.backbone.entry.table)
 
-    def new_caches(self) -> list[LayerCache]:
-        """An empty past, one a layer."""
-        return self.backbone.new_caches()
+    def new_caches(self, padding: Tensor | None = None) -> list[LayerCache]:
+        """An empty past, one a layer; see `Backbone.new_caches`."""
+        return self.backbone.new_caches(padding)
 
 
 def parameters_of(config: BackboneConfig) -> int:

@@ -61,7 +61,7 @@ class LayerCache:
         tail, t = self.tails.get(branch), x.shape[1]
         length = 0 if tail is None else tail.length
         if self.padding is not None:
-            real = positions(length - self.padding, t) >= 0
+            real = positions(length - self.padding, t, x.device) >= 0
             x = x.masked_fill(~real.unsqueeze(-1), 0.0)
         before = x.new_zeros(len(x), count, x.shape[-1]) if tail is None else tail.inputs
         known = torch.cat((before, x), dim=1)
@@ -69,8 +69,8 @@ class LayerCache:
         return known
 
 
-def positions(start: Start, count: int) -> Tensor:
+def positions(start: Start, count: int, device: torch.device | None = None) -> Tensor:
     """`count` positions from `start`: [count], or [B, count]."""
     if isinstance(start, int):
-        return torch.arange(start, start + count)
-    return start.unsqueeze(-1) + torch.arange(count, device=start.device)
+        return torch.arange(start, start + count, device=device)
+    return start.to(device).unsqueeze(-1) + torch.arange(count, device=device)

@@ -133,7 +133,7 @@ def in_chunks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def at_once(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """The visible mean from the whole map."""
     sums = v.new_zeros(*v.shape[:2], 0)
-    return visible_rows(q[:, :, :1], k[:, :, :1], v, sums, scale_of(q))[0]
+    return visible_rows(q[:, :, :1], k[:, :, :1], v, sums, scale_of(q), None)[0]
 
 
 softmax_cases = over_lengths(1, {"written out": written_out, "fused": fused})

@@ -84,7 +84,7 @@ BENCHES: dict[str, Bench] = {
     "steps": timed("a training step of every preset at one width (cost)", step_cases),
     "memory": Bench(about="peak memory of every preset at three lengths", rows=memory),
     "time-to-loss": Bench(
-        about="training seconds until 1.8857 nats a character, 3 seeds (a quarter of an hour)",
+        about="training seconds until 1.8857 nats a character, 3 seeds (ten minutes)",
         rows=time_to_loss,
     ),
 }

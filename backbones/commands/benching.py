@@ -1,6 +1,6 @@
 """`backbones bench`: run what was named, show each table as it is done, and keep the rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ class BenchRequest:
     """The options of `bench`."""
 
     names: tuple[str, ...]
+    rounds: int
     threads: int
     out: Path | None
+    data: Path
     tables: bool  # to show them, each as its bench is done
 
 
@@ -29,8 +31,8 @@ def listed() -> dict[str, str]:
     return {name + " *" * bench.quick: bench.about for name, bench in BENCHES.items()}
 
 
-def bench(request: BenchRequest, how: Settings) -> dict[str, Any]:
-    """All rows, as one object.
+def bench(request: BenchRequest, tell: Callable[[str], None]) -> dict[str, Any]:
+    """All rows, as one object; `tell` hears what is being done.
 
     Raises UsageError for an unknown name or an --out that exists, UnequalError where two ways that
     should be equal are not.
@@ -39,6 +41,7 @@ def bench(request: BenchRequest, how: Settings) -> dict[str, Any]:
     if request.out is not None:
         refuse_existing(request.out)
     torch.set_num_threads(request.threads)
+    how = Settings(rounds=request.rounds, data=request.data, tell=tell)
     rows: list[Row] = []
     for name in names:
         found = BENCHES[name].rows(name, how)

@@ -85,6 +85,33 @@ def decoding_equals_one_pass(model: LanguageModel, ids: Tensor, tolerance: float
 
 
 @torch.no_grad()
+def padding_changes_nothing(model: LanguageModel, ids: Tensor, tolerance: float) -> None:
+    """Padded on the left, in one pass and in any chunks, each row reads as it does alone.
+
+    One row has no padding, one a single token; what stands in the padding has no bit of influence.
+    """
+    length, vocabulary = ids.shape[1], model.config.vocab_size
+    assert vocabulary is not None
+    padding = torch.tensor([0, 1, length // 2, length - 1])
+    assert len(ids) == len(padding)
+    starts = padding.tolist()
+    alone = [model(row[start:].unsqueeze(0))[0] for row, start in zip(ids, starts, strict=True)]
+    is_padding = torch.arange(length) < padding.unsqueeze(-1)
+    other = torch.where(is_padding, (ids + 1) % vocabulary, ids)
+    for chunks in ([length], [1] * length, [1, 7, 3, length - 11], [length - 2, 2]):
+        out, same = (in_pieces(model, x, chunks, padding) for x in (ids, other))
+        assert out.isfinite().all()
+        assert torch.equal(out[~is_padding], same[~is_padding]), f"chunks={chunks}"
+        for row, start, wanted in zip(out, starts, alone, strict=True):
+            torch.testing.assert_close(row[start:], wanted, rtol=0, atol=tolerance)
+
+
+def in_pieces(model: LanguageModel, ids: Tensor, chunks: list[int], padding: Tensor) -> Tensor:
+    caches = model.new_caches(padding)
+    return torch.cat([model(part, caches) for part in ids.split(chunks, dim=1)], dim=1)
+
+
+@torch.no_grad()
 def order_of_the_past_matters(model: LanguageModel, ids: Tensor) -> None:
     """Without positions, one causal layer is a bag of words to its last token."""
     assert len(model.backbone.blocks) == 1

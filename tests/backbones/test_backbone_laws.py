@@ -48,7 +48,7 @@ def test_no_position_sees_the_future(config: BackboneConfig) -> None:
 
 
 def test_planted_an_uncausal_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    def uncausal(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
+    def uncausal(q: Tensor, k: Tensor, v: Tensor, *, scale: float, **_: object) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
 
     monkeypatch.setattr(kernel, "attend", uncausal)
@@ -92,7 +92,7 @@ def test_planted_a_rotation_that_forgets_where_it_starts(monkeypatch: pytest.Mon
 
 
 def test_planted_a_mask_at_the_wrong_corner(monkeypatch: pytest.MonkeyPatch) -> None:
-    def top_left(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
+    def top_left(q: Tensor, k: Tensor, v: Tensor, *, scale: float, **_: object) -> Tensor:
         many = q.shape[-2] > 1
         return F.scaled_dot_product_attention(q, k, v, is_causal=many, scale=scale)
 

@@ -138,7 +138,9 @@ def test_a_recipe_that_does_not_exist() -> None:
     with pytest.raises(UsageError) as caught:
         text_recipe("gpu")
     assert str(caught.value) == "recipe 'gpu' does not exist: did you mean 'cpu'?"
-    with pytest.raises(UsageError, match="'x' does not exist: there are cpu, cpu-muon, nanogpt, fast, smoke"):
+    with pytest.raises(
+        UsageError, match="'x' does not exist: there are cpu, cpu-muon, nanogpt, fast, smoke"
+    ):
         text_recipe("x")
 
 

@@ -46,7 +46,7 @@ def test_the_law_finds_a_mask_that_is_one_too_wide(
     config = SMALL_PRESETS[name]
     laws.no_position_sees_the_future(laws.sharpened(config), laws.tokens(config))
 
-    def one_more(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
+    def one_more(q: Tensor, k: Tensor, v: Tensor, *, scale: float, **_: object) -> Tensor:
         heads, maps, t = q.shape[1:4]
         k, v = kernel.over_heads(k, heads, maps), kernel.over_heads(v, heads, maps)
         mask = torch.ones(t, k.shape[-2], dtype=torch.bool).tril(k.shape[-2] - t + 1)
