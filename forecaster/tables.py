@@ -7,7 +7,7 @@ from rich.text import Text
 
 from forecaster.backtest import Cell, Plan
 from forecaster.baselines import BASELINES
-from forecaster.display import print_line, print_table
+from forecaster.display import p_value, print_line, print_table
 from forecaster.folds import day_of
 
 BASIS_POINTS = 1e4
@@ -53,7 +53,7 @@ def score_table(summary: dict[str, Any], h: int) -> Table:
             f"{row['log_score']:.4f}",
             f"{BASIS_POINTS * row['crps']:.2f}",
             "best naive" if own else _percent(row["skill"]),
-            "" if own else _p_value(row["p"]),
+            "" if own else p_value(row["p"]),
             _in_sets(summary, row),
             cover,
             f"{summary['seconds'][row['model']]:.1f}",
@@ -128,9 +128,3 @@ def _in_sets(summary: dict[str, Any], row: dict[str, Any]) -> str:
 
 def _percent(share: float | None) -> str:
     return "undefined" if share is None else f"{100 * share:+.2f}"
-
-
-def _p_value(p: float | None) -> str:
-    if p is None:
-        return "too few"
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"

@@ -41,7 +41,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"engine"},
         {"backtest", "fetching"},
         {"summary", "training"},
-        {"workflows", "boundary", "tables"},
+        {"workflows", "boundary", "tables", "details"},
         {"commands"},
         {"cli"},
     ],

@@ -6,7 +6,7 @@ from typing import Any
 
 from forecaster import display
 from forecaster.commands.arguments import Output
-from forecaster.errors import UsageError
+from forecaster.errors import CheckpointError, UsageError
 from forecaster.runs import RUNS, RunFolder, list_runs
 
 
@@ -54,6 +54,8 @@ def runs_show(given: RunsShow) -> None:
     record = run.read_json("summary.json")
     if given.result(record):
         return
+    if status["kind"] == "backtest" and "sets" not in record:
+        raise CheckpointError(f"{path}/summary.json is of another version; start a new run")
     if status["kind"] == "backtest":
         from forecaster.tables import print_summary  # models' names: a second of imports
 

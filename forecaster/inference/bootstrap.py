@@ -24,7 +24,7 @@ from forecaster.inference.mean_tests import (
 REPS = 1000
 SEED = 0
 MCS_SIZE = 0.1  # a 90 % confidence set
-MOST_ROWS = 2500  # what is resampled; `arch` takes time with the square of it
+MOST_ROWS = 1000  # what is resampled; SPA takes time with the square of it
 FEWEST_BLOCKS = 8
 
 
@@ -70,9 +70,9 @@ def confidence_set(losses: pd.DataFrame, h: int) -> ConfidenceSet | None:
     if len(losses) < fewest(h) or distinct.shape[1] < 2:
         return None
     block = block_length(distinct, h)
-    values, per_row = _grouped(distinct.to_numpy())
+    values, size = _grouped(distinct.to_numpy(), block)
     values = _cautious(values, caution(len(losses), h, 2 * block))
-    found = MCS(values, MCS_SIZE, REPS, max(1, round(block / per_row)), seed=SEED)
+    found = MCS(values, MCS_SIZE, REPS, size, seed=SEED)
     found.compute()
     column = {name: i for i, name in enumerate(distinct)}
     p = {name: float(found.pvalues["Pvalue"][column[twins[name]]]) for name in names}
@@ -96,9 +96,8 @@ def superior(losses: pd.DataFrame, benchmark: str, h: int) -> float | None:
     gain = np.stack(gains, axis=1)
     gain = gain / np.maximum(standard_errors(gain, h) * math.sqrt(len(gain)), np.finfo(float).tiny)
     block = block_length(losses, h)
-    values, per_row = _grouped(gain)
+    values, size = _grouped(gain, block)
     values = _cautious(values, caution(len(losses), h, 2 * block))
-    size = max(1, round(block / per_row))
     found = SPA(np.zeros(len(values)), -values, size, REPS, seed=SEED)
     found.compute()
     return float(found.pvalues["consistent"])
@@ -116,8 +115,8 @@ def intervals(losses: Losses, model: str, rival: str) -> Intervals | None:
     block = max(block_length(pair, h) for pair in pairs)
     if equal(a, b):
         return Intervals(block, (0.0, 0.0), (0.0, 0.0))
-    rows = np.stack((a, b, d - c), axis=1)
-    drawn = StationaryBootstrap(block, rows, seed=SEED).apply(lambda x: x.mean(axis=0), REPS)
+    rows, size = _grouped(np.stack((a, b, d - c), axis=1), block)
+    drawn = StationaryBootstrap(size, rows, seed=SEED).apply(lambda x: x.mean(axis=0), REPS)
     wider = caution(len(a), h, 2 * block)
     scale = np.maximum(drawn[:, 1], np.finfo(float).tiny)
     skill = _around(float(1 - a.mean() / b.mean()), 1 - drawn[:, 0] / scale, wider)
@@ -148,13 +147,14 @@ def _cautious(values: Floats, factor: float) -> Floats:
     return values - values.mean(axis=0) * (1 - 1 / factor)
 
 
-def _grouped(values: Floats) -> tuple[Floats, float]:
-    """At most MOST_ROWS rows whose means are those of the values, and how many dates a row holds.
+def _grouped(values: Floats, block: int) -> tuple[Floats, int]:
+    """At most MOST_ROWS rows with the means of the values, and the block of dates in such rows.
 
     Sums of neighbours, so that mean and long-run variance stay what they are.
     """
     n = len(values)
     if n <= MOST_ROWS:
-        return values, 1.0
+        return values, block
     starts = np.arange(MOST_ROWS) * n // MOST_ROWS
-    return np.add.reduceat(values, starts, axis=0) * (MOST_ROWS / n), n / MOST_ROWS
+    grouped = np.add.reduceat(values, starts, axis=0) * (MOST_ROWS / n)
+    return grouped, math.ceil(block * MOST_ROWS / n)

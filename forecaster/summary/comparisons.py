@@ -56,7 +56,7 @@ class Comparison:
     def sentence(self) -> str:
         """The verdict, the years that agree with it, and what Holm leaves of its p."""
         ahead, years = self.ahead("year")
-        text = f"{inference.verdict(self.skill)}; ahead in {ahead} of {years} years"
+        text = f"{inference.verdict(self.skill)}; ahead by log score in {ahead} of {years} years"
         return text if math.isnan(self.holm_p) else f"{text}; Holm p = {self.holm_p:.3f}"
 
 
