@@ -75,9 +75,7 @@ def set_lines(found: dict[str, Any]) -> list[str]:
                 f" (mean block {kept['block']} dates)"
             )
         for model, p in found[name]["spa"].items():
-            lines.append(
-                f"h = {found['h']}, {label}: nothing is better than {model}: SPA {p_value(p)}"
-            )
+            lines.append(f"h = {found['h']}, {label}: nothing beats {model}: SPA p {p_value(p)}")
     return lines
 
 

@@ -23,7 +23,7 @@ from forecaster.inference.mean_tests import (
     standard_errors,
 )
 from forecaster.inference.multiplicity import after_trials, holm
-from forecaster.inference.skill import Skill, best_naive, best_of, compare, skill, verdict
+from forecaster.inference.skill import Skill, best_naive, best_of, compare, p_text, skill, verdict
 
 __all__ = [
     "SIZE",
@@ -49,6 +49,7 @@ __all__ = [
     "losses_at",
     "losses_of",
     "mean_per_date",
+    "p_text",
     "parts",
     "per_date",
     "rank_correlation",

@@ -70,7 +70,7 @@ def confidence_set(losses: pd.DataFrame, h: int) -> ConfidenceSet | None:
     if len(losses) < fewest(h) or distinct.shape[1] < 2:
         return None
     block = block_length(distinct, h)
-    values, size = _grouped(distinct.to_numpy(), block)
+    values, size = grouped(distinct.to_numpy(), block)
     values = _cautious(values, caution(len(losses), h, 2 * block))
     found = MCS(values, MCS_SIZE, REPS, size, seed=SEED)
     found.compute()
@@ -96,7 +96,7 @@ def superior(losses: pd.DataFrame, benchmark: str, h: int) -> float | None:
     gain = np.stack(gains, axis=1)
     gain = gain / np.maximum(standard_errors(gain, h) * math.sqrt(len(gain)), np.finfo(float).tiny)
     block = block_length(losses, h)
-    values, size = _grouped(gain, block)
+    values, size = grouped(gain, block)
     values = _cautious(values, caution(len(losses), h, 2 * block))
     found = SPA(np.zeros(len(values)), -values, size, REPS, seed=SEED)
     found.compute()
@@ -115,7 +115,7 @@ def intervals(losses: Losses, model: str, rival: str) -> Intervals | None:
     block = max(block_length(pair, h) for pair in pairs)
     if equal(a, b):
         return Intervals(block, (0.0, 0.0), (0.0, 0.0))
-    rows, size = _grouped(np.stack((a, b, d - c), axis=1), block)
+    rows, size = grouped(np.stack((a, b, d - c), axis=1), block)
     drawn = StationaryBootstrap(size, rows, seed=SEED).apply(lambda x: x.mean(axis=0), REPS)
     wider = caution(len(a), h, 2 * block)
     scale = np.maximum(drawn[:, 1], np.finfo(float).tiny)
@@ -147,7 +147,7 @@ def _cautious(values: Floats, factor: float) -> Floats:
     return values - values.mean(axis=0) * (1 - 1 / factor)
 
 
-def _grouped(values: Floats, block: int) -> tuple[Floats, int]:
+def grouped(values: Floats, block: int) -> tuple[Floats, int]:
     """At most MOST_ROWS rows with the means of the values, and the block of dates in such rows.
 
     Sums of neighbours, so that mean and long-run variance stay what they are.
@@ -156,5 +156,5 @@ def _grouped(values: Floats, block: int) -> tuple[Floats, int]:
     if n <= MOST_ROWS:
         return values, block
     starts = np.arange(MOST_ROWS) * n // MOST_ROWS
-    grouped = np.add.reduceat(values, starts, axis=0) * (MOST_ROWS / n)
-    return grouped, math.ceil(block * MOST_ROWS / n)
+    sums = np.add.reduceat(values, starts, axis=0) * (MOST_ROWS / n)
+    return sums, math.ceil(block * MOST_ROWS / n)

@@ -4,7 +4,7 @@ Rows are scored forecasts (a data frame of SCORES); a group's differences are av
 per date, as everywhere.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,7 @@ class Subsamples:
     median_p: float
 
 
-def parts(frame: pd.DataFrame, h: int, by: str, pairs: Sequence[tuple[str, str]]) -> Iterable[Part]:
+def parts(frame: pd.DataFrame, h: int, by: str, pairs: Sequence[tuple[str, str]]) -> Iterator[Part]:
     """Differences of pairs (model, rival) for each value of the column `by`."""
     wanted = {name for pair in pairs for name in pair}
     rows = frame[(frame["h"] == h) & frame["model"].isin(wanted)]

@@ -104,8 +104,8 @@ def verdict(found: Skill) -> str:
     if math.isnan(found.p):
         return f"too few dates to judge {found.model} against {rival}: {gain}, {sample}"
     interval = f"[{_percent(found.low)}, {_percent(found.high)}]"
-    score = f"log score {found.log_score_gain:+.4f} nats, {_p(found.log_score_p)}"
-    evidence = f"{gain} {interval}, {_p(found.p)}; {score}; {sample}"
+    score = f"log score {found.log_score_gain:+.4f} nats, {p_text(found.log_score_p)}"
+    evidence = f"{gain} {interval}, {p_text(found.p)}; {score}; {sample}"
     if found.p >= SIZE:
         seen = f"{found.detectable_skill:.2%} and {found.detectable_gain:.4f} nats"
         return (
@@ -117,7 +117,8 @@ def verdict(found: Skill) -> str:
     return f"{found.model} {how} {rival}{'' if agree else ' in CRPS alone'}: {evidence}"
 
 
-def _p(p: float) -> str:
+def p_text(p: float) -> str:
+    """In a sentence."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 

@@ -57,7 +57,7 @@ class Comparison:
         """The verdict, the years that agree with it, and what Holm leaves of its p."""
         ahead, years = self.ahead("year")
         text = f"{inference.verdict(self.skill)}; ahead by log score in {ahead} of {years} years"
-        return text if math.isnan(self.holm_p) else f"{text}; Holm p = {self.holm_p:.3f}"
+        return text if math.isnan(self.holm_p) else f"{text}; Holm {inference.p_text(self.holm_p)}"
 
 
 def comparisons(

@@ -115,7 +115,7 @@ def test_grouping_rows_changes_little(monkeypatch: pytest.MonkeyPatch) -> None:
     """2,500 dates in 1,000 rows: the same means, nearly the same answers."""
     losses = equal_models(np.random.default_rng(6), 2500, 5)
     losses["m1"] += 0.12
-    values, block = bootstrap._grouped(losses.to_numpy(), 11)
+    values, block = bootstrap.grouped(losses.to_numpy(), 11)
     assert values.shape == (1000, 4)
     assert block == 5
     assert values.mean(axis=0) == pytest.approx(losses.mean().to_numpy())

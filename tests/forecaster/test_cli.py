@@ -104,9 +104,9 @@ def test_the_ledger_counts_a_configuration_once(capsys: pytest.CaptureFixture[st
     assert "configurations scored on these test bars: 2;" in out
     assert run(["ledger", "--json"]) == 0
     trials = json.loads(capsys.readouterr().out)["trials"]
-    assert [(t["test_from"], t["vault"]) for t in trials] == [("2017-12-04", "off")] * 2
+    assert [(t["test_from"], t["vault"]) for t in trials] == [("2017-12-01", "off")] * 2
     assert run(["ledger"]) == 0
-    assert "^IXIC 1d  2017-12-04 to 2018-12-31  h=1: llama over" in capsys.readouterr().out
+    assert "^IXIC 1d  2017-12-01 to 2018-12-31  h=1: llama over" in capsys.readouterr().out
     path = Path("data/ledger.jsonl")
     before = path.read_bytes()
     path.write_bytes(b"x" + before)
@@ -121,11 +121,11 @@ def test_a_vault_is_locked_and_opened(capsys: pytest.CaptureFixture[str]):
     old = ["--symbols", "^IXIC", "--test-from", "2016-06-01", "--jobs", "1", *TINY, "-q"]
     assert run(["backtest", *old, "--vault", "--horizons", "1", "--out", "runs/locked"]) == 0
     out = capsys.readouterr().out
-    assert "vault: locked; nothing after 2016-12-30 was looked at" in out
+    assert "vault: locked; nothing after 2016-12-29 was looked at" in out
     assert run(["backtest", *old, "--open-vault", "--horizons", "1", "--out", "runs/open"]) == 0
     out = capsys.readouterr().out
     assert "vault: open; configurations that opened it: 1" in out
-    assert "2017-01-03 to 2018-12-28" in out
+    assert "2016-12-30 to 2018-12-28" in out
     trials = [json.loads(line) for line in Path("data/ledger.jsonl").read_text().splitlines()]
     assert [t["vault"] for t in trials if t["vault"] != "off"] == ["locked", "open"]
 

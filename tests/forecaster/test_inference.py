@@ -263,6 +263,7 @@ def test_what_is_detectable_is_found_four_times_in_five() -> None:
             found[share] += diebold_mariano(a + share * least, b, 5)[2] < 0.05
     assert 0.7 <= found[1.0] / 200 <= 0.9
     assert found[0.5] / 200 < 0.4
+    a, b = overlapping_losses(rng, 400, 5)
     mean, statistic, _ = diebold_mariano(a, b, 5)
     two = stats.t.ppf([0.975, 0.8], 399).sum()
     assert detectable(a, b, 5) == pytest.approx(two * abs(mean / statistic))
