@@ -79,6 +79,8 @@ class RunConfig(Record):
     presets: tuple[str, ...] = ("llama",)  # one learner each; names of backbones.presets
     learner: LearnerConfig = LearnerConfig()
     seed: Annotated[int, Field(ge=0)] = 0
+    # The last tenth of the bars: as any others, not to be seen, or the test. See `vault.py`.
+    vault: Literal["off", "locked", "open"] = "off"
 
     @field_validator("symbols")
     @classmethod
