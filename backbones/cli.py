@@ -95,6 +95,9 @@ def train(dry_run: bool, json_: bool, **options: Any) -> None:
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="In every arm.")
 @click.option("--rates", metavar="X,Y,...", help="Of the recipe's, to try.  [default: 0.5,1,2,4]")
 @click.option("--tune-steps", type=int, help="Of a try.  [default: a quarter of the steps]")
+@click.option(
+    "--finalists", type=int, help="Rates tried again with all the steps; 1: none.  [default: 2]"
+)
 @click.option("--parameters", type=int, help="Of every arm.  [default: the reference's]")
 @click.option("--as-is", is_flag=True, help="Widths as the presets have them, counts unequal.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")

@@ -36,6 +36,7 @@ def planned(request: StudyRequest) -> dict[str, Any]:
     return {
         "folder": str(ready.folder),
         "trials": len(arms) * len(ready.study.rates) if ready.study.is_tuned else 0,
+        "finals": len(arms) * ready.study.finals_an_arm,
         "runs": len(arms) * ready.study.seeds,
         "steps": sum(steps_of(ready, arms)),
     } | {
@@ -70,13 +71,14 @@ def compare(request: StudyRequest, *, jobs: int, quiet: bool, tables: bool) -> d
 
 
 def steps_of(ready: ReadyStudy, arms: Sequence[Arm]) -> tuple[int, int]:
-    """Training steps of all trials and of all runs."""
+    """Training steps of all trials, short ones, and of all that have every step."""
     study = ready.study
     trials = 0
     if study.is_tuned:
         short = (trial_plan(arm, study.rates[0], study).train.steps for arm in arms)
         trials = len(study.rates) * sum(short)
-    return trials, study.seeds * sum(arm.plan.train.steps for arm in arms)
+    whole = study.finals_an_arm + study.seeds
+    return trials, whole * sum(arm.plan.train.steps for arm in arms)
 
 
 @contextmanager

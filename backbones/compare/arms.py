@@ -92,6 +92,14 @@ def trial_plan(arm: Arm, factor: float, study: Study) -> TextPlan:
     return changed(at_rate(arm.plan, factor), short | {"train.evaluate_every": None})
 
 
+def final_plan(arm: Arm, factor: float, study: Study) -> TextPlan:
+    """The same trial with all the steps: what learns fastest at first is not always ahead then."""
+    train = arm.plan.train
+    return changed(
+        trial_plan(arm, factor, study), {"train.steps": train.steps, "train.warmup": train.warmup}
+    )
+
+
 def at_rate(plan: TextPlan, factor: float) -> TextPlan:
     """The plan with AdamW's and Muon's rates times `factor`; a floor keeps its share."""
     train = plan.train

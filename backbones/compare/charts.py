@@ -117,7 +117,7 @@ def against_seconds(arms: Sequence[ArmRuns]) -> Chart:
 
 
 def rates(results: Results) -> Chart:
-    """Scores of the trials by factor, the chosen one in a ring."""
+    """Scores of the short trials by factor, the chosen one in a ring."""
     traces, chosen = [], {run.task.arm: run.task.factor for run in results.runs}
     for i, arm in enumerate(results.arms):
         tried = [t for t in results.trials if t.task.arm == arm.name and t.nats is not None]
@@ -130,7 +130,8 @@ def rates(results: Results) -> Chart:
     return Chart(
         name="rates",
         title="Trials of learning rates",
-        note="On the last tenth of the training part; the chosen rate has the large ring. "
+        note="Short trials, on the last tenth of the training part; the large ring is the rate "
+        "chosen, by the finals where there were some. "
         + (f"{diverged} trials diverged and are not shown." if diverged else ""),
         traces=traces,
         x={"title": {"text": "of the recipe's rate"}, "type": "log"}

@@ -1,9 +1,9 @@
 """A study as three Parquet files, whose metadata "study" is the study as JSON.
 
 results.parquet, a row a run; curves.parquet, a row a step or a score of a run; trials.parquet, a
-row a trial of a rate. Nats are a character's where they are scores and a token's where they are a
-batch's loss; gaps are shares; seconds are those of training steps alone. The same records give the
-same bytes.
+row a trial of a rate, short ones and finals. Nats are a character's where they are scores and a
+token's where they are a batch's loss; gaps are shares; seconds are those of training steps alone.
+The same records give the same bytes.
 """
 
 import json
@@ -71,7 +71,7 @@ def write_parquet(results: Results, folder: Path) -> list[Path]:
     tables = {
         "results.parquet": (RESULTS, [row for each in arms for row in result_rows(each, arms[0])]),
         "curves.parquet": (CURVES, [row for each in arms for row in curve_rows(each)]),
-        "trials.parquet": (TRIALS, [trial_row(trial) for trial in results.trials]),
+        "trials.parquet": (TRIALS, [trial_row(t) for t in (*results.trials, *results.finals)]),
     }
     for name, (schema, rows) in tables.items():
         replace_file(folder / name, to_parquet(rows, schema, results.study))

@@ -34,6 +34,7 @@ class StudyRequest:
     steps: int | None = None
     rates: str | None = None  # 0.5,1,...
     tune_steps: int | None = None
+    finalists: int | None = None
     parameters: int | None = None
     as_is: bool = False
     out: Path | None = None
@@ -91,6 +92,7 @@ def given(request: StudyRequest, corpus: Corpus) -> dict[str, Any]:
         "steps": request.steps,
         "rates": request.rates and tuple(request.rates.split(",")),
         "tune_steps": request.tune_steps,
+        "finalists": request.finalists,
         "parameters": request.parameters,
         "parity": False if request.as_is else None,
         "corpus": request.corpus and corpus.name,

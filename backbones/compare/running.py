@@ -18,7 +18,7 @@ from ..storage import replace_file
 from ..text.corpora import Corpus
 from .arms import Arm, arms_of
 from .study import STUDY_FILE, Study, read_study
-from .tasks import Done, Task, carry_out, finished, run_task, trial_task
+from .tasks import Done, Task, carry_out, final_task, finished, run_task, trial_task
 
 OnRun = Callable[[Done, bool], None]  # the bool: whether it was done already
 
@@ -29,7 +29,8 @@ class Results:
 
     study: Study
     arms: tuple[Arm, ...]
-    trials: tuple[Done, ...]  # none where nothing was tuned
+    trials: tuple[Done, ...]  # short ones; none where nothing was tuned
+    finals: tuple[Done, ...]  # of the best rates of the trials, with all the steps
     runs: tuple[Done, ...]  # seed by seed
 
 
@@ -54,9 +55,17 @@ def run_study(
     replace_file(out / STUDY_FILE, study.to_json().encode())
     with sigterm_raised():
         trials = execute(trial_tasks(study, arms, out), corpus, jobs, on_run)
-        factors = best_factors(trials) if trials else {arm.name: study.rates[0] for arm in arms}
+        finals = execute(final_tasks(study, arms, trials, out), corpus, jobs, on_run)
+        factors = {arm.name: study.rates[0] for arm in arms}
+        factors |= best_factors(finals or trials)
         runs = execute(run_tasks(study, arms, factors, out), corpus, jobs, on_run)
-    return Results(study=study, arms=tuple(arms), trials=tuple(trials), runs=tuple(runs))
+    return Results(
+        study=study,
+        arms=tuple(arms),
+        trials=tuple(trials),
+        finals=tuple(finals),
+        runs=tuple(runs),
+    )
 
 
 def refuse_other_study(out: Path, study: Study) -> None:
@@ -74,6 +83,23 @@ def trial_tasks(study: Study, arms: Sequence[Arm], out: Path) -> list[Task]:
     if not study.is_tuned:
         return []
     return [trial_task(arm, factor, study, out) for arm in arms for factor in study.rates]
+
+
+def final_tasks(study: Study, arms: Sequence[Arm], trials: Sequence[Done], out: Path) -> list[Task]:
+    """Every arm at its best rates of the trials, the slowest first; none where one is wanted.
+
+    DivergedError for an arm that diverged at every rate.
+    """
+    if not study.finals_an_arm:
+        return []
+    best_factors(trials)
+    tasks: list[Task] = []
+    for arm in arms:
+        tried = [(t.nats, t.task.factor) for t in trials if t.task.arm == arm.name]
+        best = sorted((nats, factor) for nats, factor in tried if nats is not None)
+        factors = sorted(factor for _, factor in best[: study.finalists])
+        tasks += [final_task(arm, factor, study, out) for factor in factors]
+    return tasks
 
 
 def run_tasks(

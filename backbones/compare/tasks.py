@@ -1,7 +1,7 @@
 """The single runs of a study: which they are, how one is carried out, and the record it leaves.
 
-OUT/trials/ARM-xFACTOR/ and OUT/runs/ARM-seedN/ are runs like any other; record.json, written last,
-says that one is done.
+OUT/trials/ARM-xFACTOR/, OUT/finals/ARM-xFACTOR/ and OUT/runs/ARM-seedN/ are runs like any other;
+record.json, written last, says that one is done.
 """
 
 import json
@@ -19,7 +19,7 @@ from ..language.score import held_out, mean_nats, softmax_nats
 from ..storage import replace_file, to_json
 from ..text.corpora import Corpus
 from ..train import computing, device_of
-from .arms import Arm, at_rate, trial_plan
+from .arms import Arm, at_rate, final_plan, trial_plan
 from .study import Study
 
 
@@ -51,6 +51,13 @@ def trial_task(arm: Arm, factor: float, study: Study, out: Path) -> Task:
     """One try at a rate."""
     folder = out / "trials" / f"{arm.slug}-x{factor:g}"
     plan = trial_plan(arm, factor, study)
+    return Task(arm=arm.name, plan=plan, folder=folder, factor=factor, is_trial=True)
+
+
+def final_task(arm: Arm, factor: float, study: Study, out: Path) -> Task:
+    """A try at a rate that did well in a short one."""
+    folder = out / "finals" / f"{arm.slug}-x{factor:g}"
+    plan = final_plan(arm, factor, study)
     return Task(arm=arm.name, plan=plan, folder=folder, factor=factor, is_trial=True)
 
 

@@ -33,6 +33,7 @@ def study_of(corpus: Corpus, **fields: Any) -> Study:
         "steps": 8,
         "seeds": 2,
         "rates": (1.0, 2.0),
+        "finalists": 1,
         "changes": {"train.warmup": 1},
     }
     return Study(corpus=corpus.name, corpus_sha256=corpus.sha256, **(small | fields))
@@ -75,6 +76,7 @@ def planted(
         study=study,
         arms=tuple(arms),
         trials=tuple(plant(task, task.factor) for task in trial_tasks(study, arms, folder)),
+        finals=(),
         runs=tuple(
             plant(task, score, **(more or {})) for task, score in zip(runs, scores, strict=True)
         ),

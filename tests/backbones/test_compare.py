@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 from studies import corpus_of, plant, planted, study_of, text_of
 
 from backbones import language
 from backbones.compare import Results, Study, arms_of, parity, run_study, tasks
 from backbones.compare.parity import at_parity
 from backbones.compare.parquet import write_parquet
-from backbones.compare.running import best_factors, trial_tasks
+from backbones.compare.running import best_factors, final_tasks, trial_tasks
 from backbones.errors import BackbonesError, CorpusError, DivergedError, UsageError
 from backbones.language.folder import read_plan
 from backbones.language.plan import plan_run
@@ -169,6 +170,39 @@ def test_the_best_trial_decides_and_of_equals_the_slowest(tmp_path: Path) -> Non
 
 def plant_again(trial: tasks.Done, nats: float | None) -> tasks.Done:
     return tasks.Done(task=trial.task, record=trial.record | {"selection_nats": nats})
+
+
+def test_finals_decide_among_the_best_of_the_trials(tmp_path: Path) -> None:
+    """The rate that is best at first loses here to the second one, with all the steps."""
+    corpus = corpus_of()
+    study = study_of(corpus, presets=("llama",), rates=(1.0, 2.0, 4.0), finalists=2)
+    arms = arms_of(study, corpus)
+    scores = {1.0: 2.5, 2.0: 2.0, 4.0: 2.25}
+    trials = [plant(t, scores[t.factor]) for t in trial_tasks(study, arms, tmp_path)]
+    tasks_ = final_tasks(study, arms, trials, tmp_path)
+    assert [(t.factor, t.plan.train.steps, t.plan.split) for t in tasks_] == [
+        (2.0, 8, "selection"),
+        (4.0, 8, "selection"),
+    ]
+    finals = [plant(t, {2.0: 1.9, 4.0: 1.8}[t.factor]) for t in tasks_]
+    assert best_factors(finals) == {"llama": 4.0}
+    alone = study_of(corpus, presets=("llama",), rates=(1.0, 2.0, 4.0), finalists=1)
+    assert final_tasks(alone, arms, trials, tmp_path) == []
+    diverged = [plant_again(t, None) for t in trials]
+    with pytest.raises(DivergedError, match="llama diverges at every rate"):
+        final_tasks(study, arms, diverged, tmp_path)
+
+
+def test_a_study_runs_its_finals(tmp_path: Path) -> None:
+    corpus = corpus_of()
+    study = study_of(corpus, presets=("llama",), seeds=1, finalists=2, tune_steps=2)
+    results = run_study(study, corpus, tmp_path / "out")
+    assert [t.task.plan.train.steps for t in (*results.trials, *results.finals)] == [2, 2, 8, 8]
+    best = min(results.finals, key=lambda t: (t.nats or 99.0, t.task.factor))
+    assert results.runs[0].task.factor == best.task.factor
+    assert write_parquet(results, tmp_path / "out")
+    rows = parquet.read_table(tmp_path / "out" / "trials.parquet").to_pylist()
+    assert [row["steps"] for row in rows] == [2, 2, 8, 8]
 
 
 def test_trials_never_see_the_validation_part(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from backbones import cli, language
 from backbones.compare import tasks
 
 SMALL = ["--corpus", "words.txt", "--recipe", "smoke", "--steps", "4", "--rates", "1,2"]
+SMALL += ["--finalists", "1"]
 SMALL += ["--set", "train.warmup=1"]
 PAIR = ["--presets", "llama,diff_v1"]
 
@@ -151,7 +152,8 @@ def test_tinyshakespeare_is_the_default(tmp_path: Path, monkeypatch: pytest.Monk
     shown = compare("--presets", "llama", "--dry-run").stdout
     assert "-compare-tinyshakespeare" in shown.splitlines()[0]
     assert shown.splitlines()[1].split() == ["trials", "4"]
-    assert shown.splitlines()[2].split() == ["runs", "3"]
+    assert shown.splitlines()[2].split() == ["finals", "2"]
+    assert shown.splitlines()[3].split() == ["runs", "3"]
 
 
 @pytest.mark.usefixtures("folder")
