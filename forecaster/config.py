@@ -84,7 +84,8 @@ class RunConfig(Record):
     test_until: str | None = None  # bars after this day are not looked at
     refit_every: Positive = 252  # bars
     baselines: tuple[str, ...] = ("all",)
-    presets: tuple[str, ...] = ("llama",)  # one learner each; names of backbones.presets
+    # One learner each: names of backbones.presets, `mlp`, or a name with `-shuffled` behind it.
+    presets: tuple[str, ...] = ("llama",)
     learner: LearnerConfig = LearnerConfig()
     seed: Annotated[int, Field(ge=0)] = 0
     # The last tenth of the bars: as any others, not to be seen, or the test. See `vault.py`.

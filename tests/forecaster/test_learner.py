@@ -362,6 +362,8 @@ def test_a_cut_off_training_goes_on_to_the_same_bytes(
 def test_errors_of_backbones_are_ours(panel: Panel, tmp_path: Path):
     with pytest.raises(UsageError, match="preset 'lama' does not exist: did you mean 'llama'"):
         BackboneForecaster("lama", TINY)
+    with pytest.raises(UsageError, match="preset 'mlp' does not exist"):  # it has no order to hide
+        BackboneForecaster("mlp-shuffled", TINY)
     with pytest.raises(CheckpointError, match="seed-0"):
         load_learner(
             BackboneForecaster("llama", TINY),
@@ -371,6 +373,39 @@ def test_errors_of_backbones_are_ours(panel: Panel, tmp_path: Path):
     wild = TINY.model_copy(update={"lr": 1e30})
     with pytest.raises(DivergedError, match="step"):
         BackboneForecaster("llama", wild).fit(panel, HORIZONS)
+
+
+def test_a_symbol_that_was_never_seen_is_forecast_and_company_does_not_matter(
+    panel: Panel, tiny: FittedLearner
+):
+    stranger = replace(garch_panel(400, 1, seed=8).members[0], symbol=Symbol("STRANGER"))
+    together = bins_of(tiny, Panel((stranger, *panel)), Origins(np.array([0, 1]), np.full(2, 300)))
+    alone = bins_of(tiny, Panel((stranger,)), Origins(np.array([0]), np.array([300])))
+    assert (together[0] == alone[0]).all()
+    known = bins_of(tiny, panel, Origins(np.array([0]), np.array([300])))
+    assert (together[1] == known[0]).all()
+
+
+def test_a_density_integrates_to_one(panel: Panel, tiny: FittedLearner):
+    forecast = tiny.forecast(panel, Origins(np.array([0]), np.array([300])), HORIZONS)
+    y = np.sinh(np.linspace(-12, 12, 40_001)) * 1e-4
+    density = np.exp([forecast.logpdf(np.full((1, 2), v))[0] for v in y[::10]])
+    np.testing.assert_allclose(np.trapezoid(density, y[::10], axis=0), 1, atol=1e-3)
+
+
+def test_histories_of_unequal_length_are_learnt_together_and_short_ones_named():
+    """A member of a year, one of 30 bars and one without any beside a long one."""
+    long, short = walk_panel(500, 2).members
+    year, month, none = (
+        replace(short.until(short.opened_at[n]), symbol=Symbol(f"S{n}")) for n in (196, 30, 0)
+    )
+    fitted = BackboneForecaster("llama", TINY).fit(Panel((long, year, month, none)), HORIZONS)
+    grown = Panel(tuple(replace(short, symbol=each.symbol) for each in (year, month, none)))
+    assert np.isfinite(bins_of(fitted, grown, origins_of(grown))).all()
+    alone = BackboneForecaster("llama", TINY).fit(Panel((year,)), HORIZONS)
+    assert np.isfinite(bins_of(alone, grown, origins_of(grown))).all()
+    with pytest.raises(DataError, match="S30: 0 bars after the first 66 of each, needs at"):
+        BackboneForecaster("llama", TINY).fit(Panel((month,)), HORIZONS)
 
 
 def test_refusals_name_their_numbers(panel: Panel, tiny: FittedLearner):
