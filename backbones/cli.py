@@ -1,27 +1,17 @@
 """The command line: each command reads its options, calls the library, and shows the answer.
 
-Results go to stdout (`--json`: one object), all else to stderr. Exit codes are those of `errors`; a
-traceback is shown only under --debug. Heavy imports are inside the commands.
+Results go to stdout (`--json`: one object), all else to stderr. Heavy imports are inside the
+commands.
 """
 
-import functools
 import json
-import sys
-import traceback
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any
 
 import click
 
-from .errors import BackbonesError, StorageError
+from .commands.shared import answer, progress, reported, tell
 
-if TYPE_CHECKING:
-    from .train import StepReport
-
-P = ParamSpec("P")
-INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
 FOLDER = click.Path(path_type=Path)
 
@@ -41,74 +31,6 @@ corpus_path = click.option("--path", type=FOLDER, help="Where your copy of wikit
 def main(context: click.Context, quiet: bool, verbose: bool, debug: bool) -> None:
     """Decoder-only transformers whose variants are configurations."""
     context.obj = {"quiet": quiet, "verbose": verbose, "debug": debug}
-
-
-def reported(command: Callable[P, None]) -> Callable[P, None]:
-    """The command on one thread, its errors told in a line, with the exit code of their kind."""
-
-    @functools.wraps(command)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            be_reproducible()
-            command(*args, **kwargs)
-        except KeyboardInterrupt as stopped:  # an argument says by which other signal
-            code = TERMINATED if stopped.args else INTERRUPTED
-            stop(stopped, f"{str(stopped) or 'interrupted'}: go on with --resume", code)
-        except BackbonesError as error:
-            stop(error, str(error), error.exit_code)
-        except OSError as error:
-            stop(error, str(error), StorageError.exit_code)
-        except Exception as error:  # whatever it is, it is ours: exit 1, never silence
-            told = f"this is a bug, {type(error).__name__}: {error} (--debug shows where)"
-            stop(error, told, BackbonesError.exit_code)
-
-    return wrapped
-
-
-def stop(error: BaseException, told: str, code: int) -> None:
-    """Tell of an error on stderr and exit."""
-    context = click.get_current_context()
-    if context.obj["debug"]:
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    click.echo(f"error: {' '.join(told.split())}", err=True)
-    context.exit(code)
-
-
-def be_reproducible() -> None:
-    """One thread (small models are slower on two, and sums round differently), fixed algorithms."""
-    import torch
-
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-
-
-def answer(values: Mapping[str, Any], *, json_: bool) -> None:
-    """One object on stdout, as JSON or as a line a field."""
-    if json_:
-        click.echo(json.dumps(values))
-    else:
-        for name, value in values.items():
-            click.echo(f"{name:<18} {value}")
-
-
-@contextmanager
-def progress(steps: int) -> "Generator[Callable[[StepReport], None]]":
-    """What to call after each step: a line under -v, else a bar on a terminal, else nothing."""
-    asked = click.get_current_context().obj
-    if asked["verbose"]:
-        yield lambda r: click.echo(
-            f"step {r.step}/{steps} loss {r.loss:.4f} lr {r.lr:.2e} norm {r.grad_norm:.2f} "
-            f"{1000 * r.seconds:.0f} ms",
-            err=True,
-        )
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    hidden = asked["quiet"] or not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), disable=hidden) as bar:
-        task = bar.add_task("training", total=steps)
-        yield lambda r: bar.update(task, completed=r.step, description=f"loss {r.loss:.3f}")
 
 
 @main.command("list")
@@ -161,6 +83,45 @@ def train(dry_run: bool, json_: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.option("--presets", metavar="A,B,...", help="See `backbones list`; A is the reference.")
+@click.option("--vary", multiple=True, metavar="FIELD=V1,V2,...", help="Crossed with the presets.")
+@click.option("--seeds", type=int, help="Runs an arm, seeds 1 to this.  [default: 3]")
+@click.option("--corpus", help="As of train.  [default: tinyshakespeare]")
+@corpus_path
+@click.option("--recipe", help="cpu, cpu-muon or smoke.  [default: cpu]")
+@click.option("--tokenizer", type=click.Choice(["char", "byte", "bpe"]), help="[default: char]")
+@click.option("--vocab-size", type=int, help="Of a bpe.  [default: 1024]")
+@click.option("--steps", type=int, help="Instead of the recipe's.")
+@click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="In every arm.")
+@click.option("--rates", metavar="X,Y,...", help="Of the recipe's, to try.  [default: 0.5,1,2,4]")
+@click.option("--tune-steps", type=int, help="Of a try.  [default: a quarter of the steps]")
+@click.option(
+    "--finalists", type=int, help="Rates tried again with all the steps; 1: none.  [default: 2]"
+)
+@click.option("--parameters", type=int, help="Of every arm.  [default: the reference's]")
+@click.option("--as-is", is_flag=True, help="Widths as the presets have them, counts unequal.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--out", type=FOLDER, help="A folder that does not exist yet.")
+@click.option("--resume", type=FOLDER, help="A study to go on with.")
+@click.option("--dry-run", is_flag=True, help="Show arms and runs; train nothing.")
+@data_folder
+@as_json
+@reported
+def compare(jobs: int, dry_run: bool, json_: bool, **options: Any) -> None:
+    """Train presets side by side: equal parameters, equal tokens, tuned rates, several seeds."""
+    from .commands import comparing
+
+    request = comparing.StudyRequest(**options)
+    if dry_run:
+        answer(comparing.planned(request), json_=json_)
+        return
+    quiet = click.get_current_context().obj["quiet"]
+    found = comparing.compare(request, jobs=jobs, quiet=quiet, tables=not json_)
+    if json_:
+        answer(found, json_=True)
+
+
+@main.command()
 @click.argument("run", type=FOLDER)
 @click.option("--prompt", default="\n", help="What to go on from.  [default: a new line]")
 @click.option("--length", type=click.IntRange(min=1), default=500, show_default=True)
@@ -193,3 +154,24 @@ def evaluate(run: Path, corpus: str | None, path: Path | None, data: Path, json_
     opened = open_run(run)
     text = load_corpus(corpus or opened.plan.corpus, data, path=path)
     answer(score_run(opened, text), json_=json_)
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--list", "list_", is_flag=True, help="Show the names; * those of the default.")
+@click.option("--rounds", type=click.IntRange(min=1), default=15, show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True)
+@click.option("--out", type=FOLDER, help="A parquet file that does not exist yet.")
+@data_folder
+@as_json
+@reported
+def bench(list_: bool, json_: bool, **asked: Any) -> None:
+    """Time two ways to write a thing against each other, after checking that they are equal."""
+    from .commands import benching
+
+    if list_:
+        answer(benching.listed(), json_=json_)
+        return
+    found = benching.bench(benching.BenchRequest(**asked, tables=not json_), tell)
+    if json_:
+        answer(found, json_=True)

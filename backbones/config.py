@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+Branch = Literal["attention", "ffn"]
 Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
@@ -40,6 +41,13 @@ class Latent(Record):
     query_rank: PositiveInt | None = None  # None: queries are read from the stream itself
 
 
+class ShortConv(Record):
+    """A causal convolution, one a channel, on what a branch reads."""
+
+    before: Literal["attention", "both"] = "attention"  # which branches
+    taps: Annotated[int, Field(ge=2)] = 4  # positions that it sees, its own included
+
+
 class BackboneConfig(Record):
     """Sizes and axes of a decoder-only transformer.
 
@@ -57,14 +65,15 @@ class BackboneConfig(Record):
     contrast: Literal["none", "v1", "v2"] = "none"  # DIFF's subtraction, by pairing
     integral: Literal["none", "prefix", "visible"] = "none"  # the mean that DINT adds
     latent: Latent | None = None  # None: full keys and values
-    positions: Literal["rope", "learned", "sinusoidal"] = "rope"
+    positions: Literal["rope", "learned", "sinusoidal", "none"] = "rope"
     rope_base: PositiveFloat = 10_000.0  # LLaMA 1 and 2; 500 000 in LLaMA 3
     rope_layout: Literal["half", "interleaved"] = "half"
     max_positions: PositiveInt | None = None  # rows of the learned table, and the context it allows
     qk_norm: Literal["none", "rms", "standard", "split"] = "none"
     norm: Literal["rms", "layer"] = "rms"
     norm_eps: PositiveFloat = 1e-5
-    ffn: Literal["gelu", "swiglu"] = "swiglu"
+    short_conv: ShortConv | None = None  # None: a branch reads its own position alone
+    ffn: Literal["gelu", "swiglu", "relu2"] = "swiglu"
     ffn_rank_in: PositiveInt | None = None  # width of a SwiGLU's narrow input; None: all of it
     ffn_rank_out: PositiveInt | None = None  # width of its narrow output
     bias: bool = False  # in linear maps and layer norms; RMSNorm and the head have none

@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812
 from .config import BackboneConfig
 from .init import initial_std, stored_at
 from .layers import Amplifier, LearnedScale, UnitNorm, unit
+from .past import Start
 from .positions import LearnedPositions, SinusoidalPositions
 
 
@@ -45,10 +46,10 @@ class Entry(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.land = UnitNorm() if config.on_sphere else nn.Identity()
 
-    def forward(self, x: Tensor, start: int) -> Tensor:
+    def forward(self, x: Tensor, start: Start) -> Tensor:
         """Ids [B, T] (integers) or embeddings [B, T, C] (floats) -> [B, T, C].
 
-        `start` is the first position.
+        `start` is the first position, of each row where they differ.
         """
         x = self.embeddings(x) if x.is_floating_point() else self.factor * self.table_rows(x)
         return self.land(self.dropout(x if self.positions is None else self.positions(x, start)))

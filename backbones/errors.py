@@ -48,3 +48,7 @@ class DivergedError(BackbonesError):
     """
 
     exit_code = 7
+
+
+class UnequalError(BackbonesError):
+    """Two ways that should compute the same do not: to time them would compare nothing."""

@@ -1,4 +1,4 @@
-"""The position-wise branch: GELU or SwiGLU, the latter with narrow ends if asked for.
+"""The position-wise branch: GELU, ReLU^2 or SwiGLU, the last with narrow ends if asked for.
 
 B batch   T positions   C model width   m d_ffn
 """
@@ -10,11 +10,12 @@ from .config import BackboneConfig
 from .stream import Bottleneck, build_amplifier, reader, writer
 
 
-class Gelu(nn.Module):
-    """down(gelu(up x)), in the tanh form of gelu.
+class Plain(nn.Module):
+    """down(f(up x)), f being gelu in its tanh form, or relu squared.
 
-    Source: Hendrycks and Gimpel 2016, section 2; the tanh form is GPT-2's (Hugging Face: gelu_new).
-    On the sphere up x is amplified by sqrt(C) s, as SwiGLU's gate is.
+    Sources: Hendrycks and Gimpel 2016, section 2, whose tanh form is GPT-2's (Hugging Face:
+    gelu_new); So et al. 2021 (Primer), section 3. On the sphere up x is amplified by sqrt(C) s, as
+    SwiGLU's gate is; of relu squared only s counts there, for a factor leaves its direction.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -22,10 +23,21 @@ class Gelu(nn.Module):
         self.up = reader(config, config.d_model, config.d_ffn)
         self.down = writer(config, config.d_ffn, config.d_model)
         self.up_gain = build_amplifier(config, config.d_ffn, config.d_model**0.5)
+        self.activation = gelu if config.ffn == "gelu" else relu_squared
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, C] -> [B, T, C]."""
-        return self.down(F.gelu(self.up_gain(self.up(x)), approximate="tanh"))
+        return self.down(self.activation(self.up_gain(self.up(x))))
+
+
+def gelu(x: Tensor) -> Tensor:
+    """x Phi(x), with tanh for Phi."""
+    return F.gelu(x, approximate="tanh")
+
+
+def relu_squared(x: Tensor) -> Tensor:
+    """max(x, 0)^2."""
+    return F.relu(x).square()
 
 
 class SwiGlu(nn.Module):
@@ -60,10 +72,10 @@ class SwiGlu(nn.Module):
         return self.down(self.leave(h))
 
 
-def build_ffn(config: BackboneConfig) -> Gelu | SwiGlu:
+def build_ffn(config: BackboneConfig) -> Plain | SwiGlu:
     """The branch that `config.ffn` names."""
     match config.ffn:
-        case "gelu":
-            return Gelu(config)
+        case "gelu" | "relu2":
+            return Plain(config)
         case "swiglu":
             return SwiGlu(config)

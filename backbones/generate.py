@@ -3,13 +3,17 @@
 B batch   T positions   V vocabulary
 """
 
+from collections.abc import Sequence
+
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from .config import Record
 from .losses import Link, log_scores
 from .model import LanguageModel
+from .past import LayerCache
 
 
 class Sampling(Record):
@@ -23,8 +27,17 @@ class Sampling(Record):
 
 
 @torch.no_grad()
-def generate(model: LanguageModel, ids: Tensor, count: int, sampling: Sampling) -> Tensor:
+def generate(
+    model: LanguageModel,
+    ids: Tensor,
+    count: int,
+    sampling: Sampling,
+    padding: Tensor | None = None,
+) -> Tensor:
     """Prompt ids [B, T], T >= 1, -> [B, T + count]. The model should be in eval mode.
+
+    Shorter prompts are padded on the left, `padding` [B] says by how much (see `left_padded`): each
+    row is continued as if it were alone, though of the draws of one seed.
 
     The past is cached. When the window is full it is left, and its later half is encoded anew as
     the start of the next one: one full pass every half window, and a look back of half a window or
@@ -34,13 +47,43 @@ def generate(model: LanguageModel, ids: Tensor, count: int, sampling: Sampling) 
         raise ValueError("the prompt is empty: at least one token is wanted")
     window = window_of(model, sampling)
     draw = torch.Generator().manual_seed(sampling.seed)
-    caches, new = model.new_caches(), ids
+    starts = [0] * len(ids) if padding is None else starts_of(padding, ids)
+    caches, new = opened(model, ids, starts)
     for _ in range(count):
-        if window is not None and caches[0].length + new.shape[-1] > window:
-            caches, new = model.new_caches(), ids[:, -max(1, window // 2) :]
+        end = ids.shape[-1]
+        if window is not None and any(end - start > window for start in starts):
+            kept = max(1, window // 2)
+            starts = [end - kept if end - start > window else start for start in starts]
+            caches, new = opened(model, ids, starts)
         new = next_token(model(new, caches)[:, -1], sampling, draw)
         ids = torch.cat((ids, new), dim=-1)
     return ids
+
+
+def left_padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Prompts [T_b] of any lengths -> ids [B, T] and the padding [B] that `generate` takes."""
+    longest = max(len(prompt) for prompt in prompts)
+    padding = torch.tensor([longest - len(prompt) for prompt in prompts])
+    rows = [F.pad(p, (n, 0)) for p, n in zip(prompts, padding.tolist(), strict=True)]
+    return torch.stack(rows), padding
+
+
+def starts_of(padding: Tensor, ids: Tensor) -> list[int]:
+    """Where each row's prompt begins; ValueError unless each has a token."""
+    starts = padding.tolist()
+    if len(starts) != len(ids) or min(starts) < 0 or max(starts) >= ids.shape[-1]:
+        raise ValueError(
+            f"padding={starts} is not of prompts of shape {list(ids.shape)}: a number a row is "
+            "wanted, which leaves at least one token"
+        )
+    return starts
+
+
+def opened(model: LanguageModel, ids: Tensor, starts: list[int]) -> tuple[list[LayerCache], Tensor]:
+    """New caches, and what they are first to read: each row from where its context starts."""
+    first = min(starts)
+    apart = torch.tensor(starts, device=ids.device) - first if max(starts) > first else None
+    return model.new_caches(apart), ids[:, first:]
 
 
 def window_of(model: LanguageModel, sampling: Sampling) -> int | None:

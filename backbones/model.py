@@ -5,12 +5,14 @@ B batch   T positions   C model width   V vocabulary
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from .attention import Attention, LayerCache
+from .attention import Attention
 from .config import BackboneConfig
 from .embedding import Entry, Head, vocabulary
 from .ffn import build_ffn
+from .past import LayerCache
 from .residual import build_exit, build_residual
 
 
@@ -22,13 +24,14 @@ class Block(nn.Module):
 
     def __init__(self, config: BackboneConfig, depth: int) -> None:
         super().__init__()
-        self.attention, self.join_attention = Attention(config, depth), build_residual(config)
-        self.ffn, self.join_ffn = build_ffn(config), build_residual(config)
+        self.attention = Attention(config, depth)
+        self.join_attention = build_residual(config, "attention")
+        self.ffn, self.join_ffn = build_ffn(config), build_residual(config, "ffn")
 
     def forward(self, x: Tensor, past: LayerCache) -> Tensor:
         """x [B, T, C] -> [B, T, C]; `past` grows by T positions."""
-        x = self.join_attention(x, lambda h: self.attention(h, past))
-        return self.join_ffn(x, self.ffn)
+        x = self.join_attention(x, lambda h: self.attention(h, past), past)
+        return self.join_ffn(x, self.ffn, past)
 
 
 class Backbone(nn.Module):
@@ -46,14 +49,18 @@ class Backbone(nn.Module):
         With caches, T continues what they hold.
         """
         caches = self.new_caches() if caches is None else caches
-        x = self.entry(x, caches[0].length)
+        x = self.entry(x, caches[0].start)
         for block, past in zip(self.blocks, caches, strict=True):
             x = block(x, past)
         return self.exit(x)
 
-    def new_caches(self) -> list[LayerCache]:
-        """An empty past, one a layer."""
-        return [LayerCache() for _ in self.blocks]
+    def new_caches(self, padding: Tensor | None = None) -> list[LayerCache]:
+        """An empty past, one a layer.
+
+        `padding` [B] says how many positions on the left of each row are none. They may hold any
+        token: no other position sees them, and each row counts from its first real one.
+        """
+        return [LayerCache(padding=padding) for _ in self.blocks]
 
 
 class LanguageModel(nn.Module):
@@ -69,6 +76,12 @@ class LanguageModel(nn.Module):
         """Ids [B, T] -> logits [B, T, V]. With caches, T continues what they hold."""
         return self.head(self.backbone(ids, caches), self.backbone.entry.table)
 
-    def new_caches(self) -> list[LayerCache]:
-        """An empty past, one a layer."""
-        return self.backbone.new_caches()
+    def new_caches(self, padding: Tensor | None = None) -> list[LayerCache]:
+        """An empty past, one a layer; see `Backbone.new_caches`."""
+        return self.backbone.new_caches(padding)
+
+
+def parameters_of(config: BackboneConfig) -> int:
+    """How many numbers a language model of that config trains; none of them is made."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in LanguageModel(config).parameters())

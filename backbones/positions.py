@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import BackboneConfig
+from .past import Start, positions
 
 
 class Rotary(nn.Module):
@@ -22,10 +23,13 @@ class Rotary(nn.Module):
         super().__init__()
         self.base, self.interleaved = config.rope_base, config.rope_layout == "interleaved"
 
-    def forward(self, x: Tensor, start: int) -> Tensor:
-        """x [..., T, D], of which the first is at position `start` -> [..., T, D]."""
+    def forward(self, x: Tensor, start: Start) -> Tensor:
+        """x [B, ..., T, D], of which the first is at position `start` -> the same shape."""
         cos, sin = turns(start, x.shape[-2], x.shape[-1], self.base)
         cos, sin = cos.to(x), sin.to(x)  # [T, D/2]
+        if cos.ndim == 3:  # rows that start apart
+            between = [1] * (x.ndim - 3)
+            cos, sin = (c.view(len(c), *between, *c.shape[1:]) for c in (cos, sin))
         if self.interleaved:
             a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
             return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
@@ -36,7 +40,7 @@ class Rotary(nn.Module):
 class Unturned(nn.Module):
     """Queries and keys as they are, for models whose positions are added to the stream."""
 
-    def forward(self, x: Tensor, start: int) -> Tensor:  # noqa: ARG002 one signature with Rotary
+    def forward(self, x: Tensor, start: Start) -> Tensor:  # noqa: ARG002 one signature with Rotary
         """x [..., T, D] -> the same."""
         return x
 
@@ -52,15 +56,18 @@ class LearnedPositions(nn.Module):
         self.table = nn.Embedding(rows, width)
         nn.init.normal_(self.table.weight, std=std)
 
-    def forward(self, x: Tensor, start: int) -> Tensor:
+    def forward(self, x: Tensor, start: Start) -> Tensor:
         """x [B, T, C] -> x plus its positions' vectors; ValueError past the last row."""
-        end, rows = start + x.shape[-2], self.table.num_embeddings
+        first = start if isinstance(start, int) else int(start.max())
+        end, rows = first + x.shape[-2], self.table.num_embeddings
         if end > rows:
             raise ValueError(
                 f"position {end} is past max_positions={rows}: "
                 f"learned positions do not extrapolate, at most {rows} tokens fit in one context"
             )
-        return x + self.table.weight[start:end]
+        if isinstance(start, int):
+            return x + self.table.weight[start:end]
+        return x + self.table(positions(start, x.shape[-2], x.device).clamp_min(0))
 
 
 class SinusoidalPositions(nn.Module):
@@ -73,16 +80,19 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         self.factor = factor
 
-    def forward(self, x: Tensor, start: int) -> Tensor:
+    def forward(self, x: Tensor, start: Start) -> Tensor:
         """x [B, T, C] -> x plus the sinusoids of its positions."""
         cos, sin = turns(start, x.shape[-2], x.shape[-1], 10_000.0)
         return x + self.factor * torch.stack((sin, cos), dim=-1).flatten(-2).to(x)
 
 
-def turns(start: int, count: int, width: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines [count, width/2], float64, of position times base^(-2i/width)."""
+def turns(start: Start, count: int, width: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of position times base^(-2i/width), float64.
+
+    Each is [count, width/2], or [B, count, width/2] for rows that start apart.
+    """
     speed = base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
-    angle = torch.arange(start, start + count, dtype=torch.float64).unsqueeze(-1) * speed
+    angle = positions(start, count, speed.device).double().unsqueeze(-1) * speed
     return angle.cos(), angle.sin()
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from pydantic import PositiveInt
 
-from .config import BackboneConfig, Latent, Record
+from .config import BackboneConfig, Latent, Record, ShortConv
 from .errors import UsageError
 
 LLAMA = BackboneConfig()
@@ -23,6 +23,14 @@ LLAMA_GQA = LLAMA.replace(n_kv_heads=2)
 
 LLAMA_QK_NORM = LLAMA.replace(qk_norm="rms")
 """RMSNorm on queries and keys before they turn (Qwen3): the strong plain baseline."""
+
+LLAMA_CONV = LLAMA_QK_NORM.replace(short_conv=ShortConv())
+"""The same, and each channel of what attention reads sees its last three values (ShortConv)."""
+
+LLAMA_CONV_RELU2 = LLAMA_QK_NORM.replace(
+    short_conv=ShortConv(before="both"), ffn="relu2", d_ffn=512
+)
+"""The convolution before both branches, and a squared ReLU (So et al. 2021, Primer)."""
 
 CLASSIC = LLAMA.replace(
     positions="learned", max_positions=64, norm="layer", ffn="gelu", d_ffn=512, bias=True
@@ -77,6 +85,8 @@ PRESETS: dict[str, BackboneConfig] = {
     "llama": LLAMA,
     "llama_gqa": LLAMA_GQA,
     "llama_qk_norm": LLAMA_QK_NORM,
+    "llama_conv": LLAMA_CONV,
+    "llama_conv_relu2": LLAMA_CONV_RELU2,
     "diff_v1": DIFF_V1,
     "diff_v2": DIFF_V2,
     "dint_v1": DINT_V1,
@@ -116,9 +126,9 @@ def preset(name: str) -> BackboneConfig:
 def sized(config: BackboneConfig, sizes: Sizes) -> BackboneConfig:
     """The same axes at other sizes; the share of key/value heads stays as it is.
 
-    d_ffn is 4 d_model for GELU and 8/3 d_model, up to a multiple of 8, for SwiGLU, whose third
-    matrix makes that the same count of parameters. Narrow parts keep their share of the model's or
-    the head's width; a narrow SwiGLU is wider inside, for the parameters of a plain one.
+    d_ffn is 4 d_model for GELU and ReLU^2, and 8/3 d_model, up to a multiple of 8, for SwiGLU,
+    whose third matrix makes that the same count of parameters. Narrow parts keep their share of the
+    model's or the head's width; a narrow SwiGLU is wider inside, for the parameters of a plain one.
     """
     grown = Fraction(sizes.d_model, config.d_model)
     ranks = config.ffn_rank_in, config.ffn_rank_out
@@ -136,7 +146,7 @@ def sized(config: BackboneConfig, sizes: Sizes) -> BackboneConfig:
 
 def wide(ffn: str, c: int, rank_in: int | None, rank_out: int | None) -> int:
     """d_ffn at model width c."""
-    if ffn == "gelu":
+    if ffn != "swiglu":
         return 4 * c
     plain = 8 * -(-c // 3)
     if rank_in is None and rank_out is None:

@@ -8,53 +8,61 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from .config import BackboneConfig
+from .config import BackboneConfig, Branch
 from .init import BRANCH_PACE, stored_at
 from .layers import Amplifier, LayerNorm, LearnedScale, RmsNorm, build_norm, unit
+from .past import LayerCache
+from .short_conv import build_short_conv
 
-Branch = Callable[[Tensor], Tensor]
+Work = Callable[[Tensor], Tensor]
 
 
 class PreNorm(nn.Module):
-    """x + dropout(branch(norm(x))), as in GPT-2 and LLaMA (Xiong et al. 2020, figure 1b)."""
+    """x + dropout(work(conv(norm(x)))), as in GPT-2 and LLaMA (Xiong et al. 2020, figure 1b).
 
-    def __init__(self, config: BackboneConfig) -> None:
+    They have no convolution: see ShortConv.
+    """
+
+    def __init__(self, config: BackboneConfig, branch: Branch) -> None:
         super().__init__()
-        self.norm = build_norm(config)
+        self.norm, self.conv = build_norm(config), build_short_conv(config, branch)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, branch: Branch) -> Tensor:
+    def forward(self, x: Tensor, work: Work, past: LayerCache) -> Tensor:
         """x [B, T, C] -> [B, T, C]."""
-        return x + self.dropout(branch(self.norm(x)))
+        return x + self.dropout(work(self.conv(self.norm(x), past)))
 
 
 class Hypersphere(nn.Module):
-    """unit(x + |alpha| (unit(dropout(branch(x))) - x)): x turns part of the way to a direction.
+    """unit(x + |alpha| (unit(dropout(work(conv(x)))) - x)): x turns part of the way to a direction.
 
     Source: Loshchilov et al. 2024 (nGPT), eq. 10 and 11; the absolute value is its code's.
-    Departure: dropout, which the source does not use. `paces` is C, or 1 for one pace a branch.
+    Departures: dropout and convolution, which the source does not have. `paces` is C, or 1 for one
+    pace a branch.
     """
 
-    def __init__(self, config: BackboneConfig, paces: int) -> None:
+    def __init__(self, config: BackboneConfig, branch: Branch, paces: int) -> None:
         super().__init__()
+        self.conv = build_short_conv(config, branch)
         self.alpha = LearnedScale(paces, init=BRANCH_PACE, scale=stored_at(config))
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, branch: Branch) -> Tensor:
+    def forward(self, x: Tensor, work: Work, past: LayerCache) -> Tensor:
         """x [B, T, C] of length one -> the same."""
-        direction = unit(self.dropout(branch(x))).to(x.dtype)  # a branch may be narrower
+        branch = self.dropout(work(self.conv(x, past)))
+        direction = unit(branch).to(x.dtype)  # a branch may be narrower
         return unit(torch.lerp(x, direction, self.alpha().abs()))
 
 
-def build_residual(config: BackboneConfig) -> PreNorm | Hypersphere:
-    """The rule by which each branch of `config` joins the stream."""
+def build_residual(config: BackboneConfig, branch: Branch) -> PreNorm | Hypersphere:
+    """The rule by which a branch of `config` reads the stream and joins it."""
     match config.scheme:
         case "pre_norm":
-            return PreNorm(config)
+            return PreNorm(config, branch)
         case "ngpt":
-            return Hypersphere(config, config.d_model)
+            return Hypersphere(config, branch, config.d_model)
         case "ngpt_simple":
-            return Hypersphere(config, 1)
+            return Hypersphere(config, branch, 1)
 
 
 def build_exit(config: BackboneConfig) -> RmsNorm | LayerNorm | Amplifier:

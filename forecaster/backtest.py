@@ -22,6 +22,7 @@ from forecaster.errors import CheckpointError, DataError, StorageError
 from forecaster.folds import Fold, Schedule, walk_forward
 from forecaster.protocol import Forecaster
 from forecaster.runs import RunFolder
+from forecaster.vault import guarded
 
 FEWEST_PAST = 250  # bars of a symbol before its first origin
 FEWEST_ENDED = 20  # returns of the longest horizon that must have ended by then
@@ -69,13 +70,16 @@ class Plan:
 def plan(
     config: RunConfig, panel: Panel, forecasters: Sequence[Forecaster], data_digest: str
 ) -> Plan:
-    """Folds and cells. Raises DataError where the bars do not suffice."""
+    """Folds and cells. Raises DataError where the bars do not suffice, UsageError for a vault."""
+    panel, test_from = guarded(
+        panel, config.vault, np.datetime64(config.test_from, "us"), config.test_until
+    )
     if config.test_until is not None:
         panel = panel.until(np.datetime64(config.test_until) + np.timedelta64(1, "D"))
     # A fitted shape needs some returns of the longest horizon, a network a whole context.
     wanted = max(FEWEST_PAST, max(config.horizons) + FEWEST_ENDED, config.learner.context)
     schedule = Schedule(
-        test_from=np.datetime64(config.test_from),
+        test_from=test_from,
         refit_every=config.refit_every,
         fewest_past=wanted,
     )

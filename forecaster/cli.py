@@ -74,6 +74,8 @@ def fetch(**given: Any) -> None:
 @click.option("--refit-every", type=int, help="Bars between refits.")
 @click.option("--quick", is_flag=True, help="Two symbols, two years, one small network.")
 @click.option("--resume", type=FOLDER, metavar="RUN", help="Go on with an interrupted run.")
+@click.option("--vault", is_flag=True, help="End before the last tenth of the bars.")
+@click.option("--open-vault", is_flag=True, help="Test on that tenth alone; the ledger knows.")
 @click.option("--fail-under", type=float, metavar="SKILL", help="Exit 11 below this skill in %.")
 @options("symbols", "horizons", "jobs", "config", "set", "store", "out", "dry", "json", "quiet")
 def backtest(**given: Any) -> None:
@@ -130,12 +132,22 @@ def runs_ls(**given: Any) -> None:
 
 @runs.command("show")
 @click.argument("run", type=FOLDER)
+@click.option("--details", is_flag=True, help="Every comparison, group and calibration test.")
 @options("json")
 def runs_show(**given: Any) -> None:
     """What a run found, as when it ended."""
     from forecaster.commands import past_runs
 
     past_runs.runs_show(past_runs.RunsShow(**given))
+
+
+@cli.command()
+@options("store", "json", "quiet")
+def ledger(**given: Any) -> None:
+    """Every configuration that was scored on the store's bars."""
+    from forecaster.commands import past_runs
+
+    past_runs.ledger(past_runs.Ledger(**given))
 
 
 def main() -> None:

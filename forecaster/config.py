@@ -35,7 +35,7 @@ class LearnerConfig(Record):
     tokens: Literal["prior", "scaled", "uniform", "levels"] = "prior"
     context: Positive = 64  # bars a window
     d_model: Positive = 64
-    n_layers: Positive = 3
+    n_layers: Positive = 1
     n_heads: Positive = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     field_bins: Annotated[int, Field(ge=3)] = 16
@@ -58,7 +58,7 @@ class LearnerConfig(Record):
     head_weight_decay: Annotated[float, Field(ge=0)] = 1.0
     clip: Annotated[float, Field(gt=0)] = 1.0  # gradient norm
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.98  # decay of the weights' average
-    seeds: Positive = 4  # networks whose probabilities are averaged
+    seeds: Positive = 8  # networks whose probabilities are averaged
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -84,9 +84,12 @@ class RunConfig(Record):
     test_until: str | None = None  # bars after this day are not looked at
     refit_every: Positive = 252  # bars
     baselines: tuple[str, ...] = ("all",)
-    presets: tuple[str, ...] = ("llama",)  # one learner each; names of backbones.presets
+    # One learner each: names of backbones.presets, `mlp`, or a name with `-shuffled` behind it.
+    presets: tuple[str, ...] = ("llama",)
     learner: LearnerConfig = LearnerConfig()
     seed: Annotated[int, Field(ge=0)] = 0
+    # The last tenth of the bars: as any others, not to be seen, or the test. See `vault.py`.
+    vault: Literal["off", "locked", "open"] = "off"
 
     @field_validator("symbols")
     @classmethod

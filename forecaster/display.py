@@ -48,6 +48,13 @@ def print_table(table: Table) -> None:
     stdout().print(table)
 
 
+def p_value(p: float | None) -> str:
+    """A p-value for people; None is a test that too few dates allowed."""
+    if p is None:
+        return "too few"
+    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"
+
+
 def plain(row: dict[str, Any]) -> dict[str, Any]:
     """A row of a table as JSON can say it."""
     return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in row.items()}

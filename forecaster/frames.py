@@ -22,7 +22,8 @@ from forecaster.errors import DataError, StorageError
 
 SCHEMA_VERSION = 1
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
-PINBALL_LEVELS = (0.01, 0.05, 0.95, 0.99)
+RISK_LEVELS = (0.01, 0.05)
+PINBALL_LEVELS = (*RISK_LEVELS, 0.95, 0.99)
 TARGET = "log_return"  # ln C[t+h] / C[t], cumulative from the cutoff's close
 MOMENT = pa.timestamp("us")
 
@@ -47,6 +48,9 @@ SCORES = pa.unify_schemas(
         _schema(model=pa.string(), target_name=pa.string(), **_KEY, fold=pa.int32()),
         _schema(log_score=pa.float64(), crps=pa.float64(), pit=pa.float64()),
         _schema(**{f"pinball_{level}": pa.float64() for level in PINBALL_LEVELS}),
+        _schema(**{f"fz0_{level}": pa.float64() for level in RISK_LEVELS}),  # VaR and ES, jointly
+        # the outcome; the forecast's median, probability of a rise, variance
+        _schema(**{name: pa.float64() for name in ("y", "median", "p_up", "variance")}),
     ]
 )
 ORDER = ("model", "target_name", "unique_id", "cutoff", "h")
@@ -57,9 +61,8 @@ class Keys:
     """Which questions the rows of a distribution [N, H] answer."""
 
     unique_id: NDArray[np.str_]  # [N] symbol
-    cutoff: NDArray[
-        np.datetime64
-    ]  # [N] label (`opened_at`) of the last bar used, so that ds > cutoff
+    # [N] label (`opened_at`) of the last bar used, so that ds > cutoff
+    cutoff: NDArray[np.datetime64]
     ds: NDArray[np.datetime64]  # [N, H] label of the target bar
     horizons: tuple[int, ...]  # [H] bars
 

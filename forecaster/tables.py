@@ -7,7 +7,7 @@ from rich.text import Text
 
 from forecaster.backtest import Cell, Plan
 from forecaster.baselines import BASELINES
-from forecaster.display import print_line, print_table
+from forecaster.display import p_value, print_line, print_table
 from forecaster.folds import day_of
 
 BASIS_POINTS = 1e4
@@ -31,8 +31,8 @@ def score_table(summary: dict[str, Any], h: int) -> Table:
     title = f"h = {h}: {rows[0]['n']} forecasts on {rows[0]['dates']} dates"
     table = Table(title=title, title_justify="left", caption_justify="left")
     table.caption = (
-        f"Skill: CRPS over dates against {best}, the best naive; p two-sided, Diebold-Mariano."
-        "\nScores and coverage: over forecasts."
+        f"Skill: CRPS over dates against {best}, the best naive; p two-sided, Diebold-Mariano.\n"
+        "90 % set: may be the best by log score (L), by CRPS (C). Scores, coverage: over forecasts."
     )
     table.add_column("model")
     for name in (
@@ -40,6 +40,7 @@ def score_table(summary: dict[str, Any], h: int) -> Table:
         "CRPS\n[bp]",
         "skill\n[%]",
         "p",
+        "90 %\nset",
         "coverage\n50/80/95 %",
         "seconds",
     ):
@@ -52,7 +53,8 @@ def score_table(summary: dict[str, Any], h: int) -> Table:
             f"{row['log_score']:.4f}",
             f"{BASIS_POINTS * row['crps']:.2f}",
             "best naive" if own else _percent(row["skill"]),
-            "" if own else _p_value(row["p"]),
+            "" if own else p_value(row["p"]),
+            _in_sets(summary, row),
             cover,
             f"{summary['seconds'][row['model']]:.1f}",
             style="bold" if row["model"] not in BASELINES else "",
@@ -67,10 +69,31 @@ def print_summary(summary: dict[str, Any], run: str) -> None:
     for note in summary["notes"]:
         print_line(f"note: {note}")
     if summary["verdicts"]:
-        print_line(f"{len(summary['verdicts'])} verdicts, each at 5 %:")
+        print_line(f"{len(summary['verdicts'])} verdicts, each at 5 %, Holm's p over all of them:")
     for verdict in summary["verdicts"]:
         print_line(verdict)
+    for line in ledger_lines(summary):
+        print_line(line)
     print_line(f"run: {run}")
+
+
+def ledger_lines(summary: dict[str, Any]) -> list[str]:
+    """How many configurations these test bars have seen, and what is left of the wins then."""
+    found, lines = summary.get("ledger", {}), []
+    if "configurations" in found:
+        n = found["configurations"]
+        lines.append(
+            f"ledger {found['path']}: configurations scored on these test bars: {n};"
+            f" wins at 5 %: {found['wins']}, after Holm {found['wins_after_holm']},"
+            f" after Holm times {n}: {found['wins_after_trials']}"
+        )
+    if summary["vault"] == "open":
+        lines.append(f"vault: open; configurations that opened it: {found.get('openings', 1)}")
+    if summary["vault"] == "locked":
+        lines.append(f"vault: locked; nothing after {summary['test_until']} was looked at")
+    if "note" in found:
+        lines.append(f"ledger {found['path']}: {found['note']}")
+    return lines
 
 
 def print_plan(plan: Plan) -> None:
@@ -94,11 +117,14 @@ def cost(cell: Cell, plan: Plan) -> float:
     return LEARNER_COST * learner.seeds * learner.steps / 100
 
 
+def _in_sets(summary: dict[str, Any], row: dict[str, Any]) -> str:
+    """L and C where the model confidence sets by log score and by CRPS hold it."""
+    found = next(each for each in summary["sets"] if each["h"] == row["h"])
+    return "".join(
+        letter if row["model"] in (found[score]["confidence_set"] or {"kept": ()})["kept"] else " "
+        for letter, score in (("L", "log_score"), ("C", "crps"))
+    ).rstrip()
+
+
 def _percent(share: float | None) -> str:
     return "undefined" if share is None else f"{100 * share:+.2f}"
-
-
-def _p_value(p: float | None) -> str:
-    if p is None:
-        return "too few"
-    return f"{p:.3f}" if p >= 0.001 else f"{p:.0e}"

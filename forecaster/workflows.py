@@ -21,7 +21,7 @@ from forecaster.protocol import Forecaster
 from forecaster.runs import RunFolder
 from forecaster.sources.bundled import CATALOGUE
 from forecaster.store import Store
-from forecaster.summary import summarise
+from forecaster.summary import enter_trial, summarise
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,15 @@ def run_backtest(plan: Plan, run: RunFolder, jobs: int, watch: Watch) -> dict[st
         raise
     run.write_json("summary.json", record)
     run.finish("done")
+    return record
+
+
+def enter_ledger(
+    plan: Plan, run: RunFolder, record: dict[str, Any], root: Path, data_digest: str
+) -> dict[str, Any]:
+    """The record with what the ledger of the store at `root` says of it, kept in summary.json."""
+    record = record | {"ledger": enter_trial(plan, record, root, data_digest)}
+    run.write_json("summary.json", record)
     return record
 
 

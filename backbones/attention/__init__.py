@@ -8,9 +8,9 @@ B batch   T queries   S keys so far   C model width   H heads   E value width
 from torch import Tensor, nn
 
 from ..config import BackboneConfig
+from ..past import LayerCache
 from ..stream import writer
 from .kernel import Reading
-from .layout import LayerCache
 from .projections import build_projection
 from .rules import build_rule
 
@@ -29,7 +29,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, past: LayerCache) -> Tensor:
         """x [B, T, C] -> [B, T, C]; `past` grows by T positions."""
-        start = past.length
+        start = past.start
         memory = past.remember(self.projection.memory(x, start))
         heads = self.projection.heads(x, start, memory)
         reading = Reading(heads=heads, x=x, past=past, start=start, scale=self.projection.scale)

@@ -18,7 +18,7 @@ from torch.nn import functional as F  # noqa: N812
 class Masking:
     """Which keys a query sees, and the factor of its scores."""
 
-    mask: Tensor | None  # [T, S], True where seen
+    mask: Tensor | None  # [T, S] or [B, 1, T, S], True where seen
     is_causal: bool
     scale: float
 

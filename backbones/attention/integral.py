@@ -11,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.checkpoint import checkpoint
 
 from ..config import BackboneConfig
-from .kernel import Reading, over_heads, weights
+from ..past import positions
+from .kernel import Reading, over_heads, seen, weights
 
 ROWS = 128  # query rows whose maps are held at once: memory is their number times S
 
@@ -28,11 +29,16 @@ def prefix_mean(reading: Reading, first: Tensor) -> Tensor:
 
     first [B, H, T, E], which the first map read -> the same shape.
     """
-    total = wide(first).cumsum(dim=-2)
+    position = positions(reading.start, first.shape[-2], first.device)
+    reads = wide(first)
+    if position.ndim == 2:  # rows apart: padding has read nothing
+        position = position[:, None]  # [B, 1, T]
+        reads = reads.masked_fill((position < 0).unsqueeze(-1), 0.0)
+    total = reads.cumsum(dim=-2)
     if reading.past.running is not None:
         total = total + reading.past.running
     reading.past.running = total[..., -1:, :]
-    count = torch.arange(1, first.shape[-2] + 1, device=first.device) + reading.start
+    count = (position + 1).clamp_min(1)
     return (total / count.unsqueeze(-1)).to(first.dtype)
 
 
@@ -48,34 +54,37 @@ def visible_mean(reading: Reading, first: Tensor) -> Tensor:
     first [B, H, T, E] -> the same shape.
     """
     heads, past, t = reading.heads, reading.past, first.shape[-2]
+    before, how = heads.k.shape[-2] - t, (reading.scale, past.padding)
     sums = wide(first).new_zeros(*first.shape[:2], 0) if past.running is None else past.running
     parts = []
     for begin in range(0, t, ROWS):
         end = min(begin + ROWS, t)
-        until = reading.start + end
+        until = before + end
         q, k, v = heads.q[:, :, :1, begin:end], heads.k[:, :, :1, :until], heads.v[..., :until, :]
         if t > ROWS and torch.is_grad_enabled():
-            part, sums = checkpoint(visible_rows, q, k, v, sums, reading.scale, use_reentrant=False)
+            part, sums = checkpoint(visible_rows, q, k, v, sums, *how, use_reentrant=False)
         else:
-            part, sums = visible_rows(q, k, v, sums, reading.scale)
+            part, sums = visible_rows(q, k, v, sums, *how)
         parts.append(part)
     past.running = sums
     return heads.lift(torch.cat(parts, dim=-2))
 
 
 def visible_rows(
-    q: Tensor, k: Tensor, v: Tensor, sums: Tensor, scale: float
+    q: Tensor, k: Tensor, v: Tensor, sums: Tensor, scale: float, padding: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Some rows of the mean [B, H, R, E], and the column sums [B, H, S] after them.
 
     q [B, H, 1, R, D] are the last R of the S positions of k and v; `sums` are those before them.
     """
-    a = weights(q, k, scale=scale).squeeze(2)  # [B, H, R, S]
+    a = weights(q, k, scale=scale, padding=padding).squeeze(2)  # [B, H, R, S]
     rows, keys = a.shape[-2:]
     columns = F.pad(sums, (0, keys - sums.shape[-1])).unsqueeze(-2) + a.cumsum(dim=-2)
     position = torch.arange(keys, device=a.device)
     visible = (position[-rows:, None] - position + 1).clamp_min(1)  # [R, S]: queries j..i
     g = columns / visible  # zero where j > i, as the sums are
+    if padding is not None:  # it has read itself
+        g = g.masked_fill(~seen(rows, keys, g.device, padding), 0.0)
     g = g / g.sum(dim=-1, keepdim=True)
     return g.to(v.dtype) @ over_heads(v, q.shape[1], 1), columns[..., -1, :]
 

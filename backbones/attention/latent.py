@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config import BackboneConfig, Latent
+from ..past import Start
 from ..positions import build_rotation
 from ..stream import Bottleneck, reader
 from .layout import HeadLayout, Heads, split
@@ -51,13 +52,13 @@ class Compressed(nn.Module):
         """Factor of q k' before the softmax."""
         return self.norm.scale
 
-    def queries(self, x: Tensor, start: int) -> Tensor:
+    def queries(self, x: Tensor, start: Start) -> Tensor:
         """x [B, T, C] -> [B, H, M, T, D], of which the last R are turned."""
         q = split(self.q(self.query_latent(x)), self.layout.heads, self.layout.maps)
         staying, turning = self.norm.queries(q).split(self.parts, dim=-1)
         return torch.cat((staying, self.rotation(turning, start)), dim=-1)
 
-    def memory(self, x: Tensor, start: int) -> tuple[Tensor, ...]:
+    def memory(self, x: Tensor, start: Start) -> tuple[Tensor, ...]:
         """x [B, T, C] -> latents [B, 1, 1, T, r], turned [B, 1, 1, T, R], lengths [B, G, K, T, 1].
 
         The last are inverse, and only there under a QK norm.
@@ -68,14 +69,12 @@ class Compressed(nn.Module):
         turned = self.rotation(times(turning, self.norm.shared_gain()), start)
         return (latent, turned) if inverse is None else (latent, turned, inverse)
 
-    def heads(self, x: Tensor, start: int, memory: tuple[Tensor, ...]) -> Heads:
+    def heads(self, x: Tensor, start: Start, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: absorbed where that is less work, which is when few queries follow many."""
-        q = self.queries(x, start)
-        return (
-            self.absorbed(q, memory)
-            if start and self.pays(x.shape[-2])
-            else self.expanded(q, memory)
-        )
+        q, t = self.queries(x, start), x.shape[-2]
+        if memory[0].shape[-2] > t and self.pays(t):
+            return self.absorbed(q, memory)
+        return self.expanded(q, memory)
 
     def pays(self, t: int) -> bool:
         """Whether t wider reads of each of S latents cost less than rebuilding all S of them."""

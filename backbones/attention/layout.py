@@ -1,4 +1,4 @@
-"""The shapes that a rule, a projection and the kernel agree on, and what a layer keeps of the past.
+"""The shapes that a rule, a projection and the kernel agree on.
 
 B batch   T queries   S keys so far   C model width
 H heads   G key/value heads   M maps a head   K key sets a head   D query width   E value width
@@ -7,7 +7,6 @@ H heads   G key/value heads   M maps a head   K key sets a head   D query width 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 
@@ -38,31 +37,6 @@ class Heads:
     k: Tensor  # [B, G, K, S, D]
     v: Tensor  # [B, G, 1, S, E]
     lift: Callable[[Tensor], Tensor]  # [B, H, ..., E or narrower] -> [B, H, ..., E]
-
-
-@dataclass(slots=True)
-class LayerCache:
-    """The past of one layer: what its projection rebuilds keys from, positions on axis -2.
-
-    `running` is what its rule's mean goes on from, in float32 or wider: a running sum in bfloat16
-    was wrong by a third after 4096 positions.
-    """
-
-    memory: tuple[Tensor, ...] | None = None
-    running: Tensor | None = None
-
-    @property
-    def length(self) -> int:
-        """Positions seen so far."""
-        return 0 if self.memory is None else self.memory[0].shape[-2]
-
-    def remember(self, new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Append along the position axis and return all of it."""
-        if self.memory is not None:
-            pairs = zip(self.memory, new, strict=True)
-            new = tuple(torch.cat(pair, dim=-2) for pair in pairs)
-        self.memory = new
-        return new
 
 
 def split(x: Tensor, heads: int, sets: int) -> Tensor:

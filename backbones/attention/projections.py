@@ -9,6 +9,7 @@ H heads   G key/value heads   M maps a head   K key sets a head   D query width 
 from torch import Tensor, nn
 
 from ..config import BackboneConfig
+from ..past import Start
 from ..positions import build_rotation
 from ..stream import reader
 from .latent import Compressed
@@ -36,18 +37,18 @@ class Grouped(nn.Module):
         """Factor of q k' before the softmax."""
         return self.norm.scale
 
-    def queries(self, x: Tensor, start: int) -> Tensor:
+    def queries(self, x: Tensor, start: Start) -> Tensor:
         """x [B, T, C] -> [B, H, M, T, D]."""
         q = split(self.q(x), self.layout.heads, self.layout.maps)
         return self.rotation(self.norm.queries(q), start)
 
-    def memory(self, x: Tensor, start: int) -> tuple[Tensor, ...]:
+    def memory(self, x: Tensor, start: Start) -> tuple[Tensor, ...]:
         """x [B, T, C] -> keys [B, G, K, T, D], values [B, G, 1, T, E]."""
         k = split(self.k(x), self.layout.groups, self.layout.key_sets)
         v = split(self.v(x), self.layout.groups, 1)
         return self.rotation(self.norm.keys(k), start), v
 
-    def heads(self, x: Tensor, start: int, memory: tuple[Tensor, ...]) -> Heads:
+    def heads(self, x: Tensor, start: Start, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: memory as it is."""
         k, v = memory
         return Heads(q=self.queries(x, start), k=k, v=v, lift=nn.Identity())

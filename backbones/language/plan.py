@@ -2,20 +2,21 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
-from pydantic import PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
 from ..config import BackboneConfig, Record
 from ..errors import UsageError
 from ..losses import Link
-from ..model import LanguageModel
+from ..model import parameters_of
 from ..presets import PRESETS, Sizes, preset, sized
 from ..recipe import TrainRecipe
 from ..text.corpora import Corpus, Split
 from ..text.recipes import TextRecipe, text_recipe
 from ..text.tokenizer import Kind, fit_tokenizer
 
+Share = Annotated[float, Field(gt=0, le=1)]
 BPE_IDS = 1024  # of a bpe whose size is not given
 
 
@@ -27,12 +28,18 @@ class TextPlan(Record):
     preset: str
     recipe_name: str
     split: Split = "validation"  # "selection": to choose a recipe; see Corpus.parts_for
+    training_share: Share = 1.0  # of the training part, from its start; less of it over-fits sooner
     tokenizer: Kind = "char"
     loss: Link = "softmax"
     context: PositiveInt
     batch: PositiveInt
     backbone: BackboneConfig
     train: TrainRecipe
+
+    def parts(self, corpus: Corpus) -> tuple[str, str]:
+        """What this plan trains on, and what it scores."""
+        training, scored = corpus.parts_for(self.split)
+        return training[: round(self.training_share * len(training))], scored
 
 
 def plan_run(
@@ -45,6 +52,9 @@ def plan_run(
     recipe = text_recipe(recipe_name)
     tokenizer = fit_tokenizer(kind, corpus.text, corpus.parts[0], merges)
     axes = sized(preset(preset_name), sizes_of(recipe, tokenizer.vocab_size))
+    axes = axes.replace(init_std=recipe.init_std)
+    if recipe.bias is not None:
+        axes = axes.replace(bias=recipe.bias)
     return TextPlan(
         corpus=corpus.name,
         corpus_sha256=corpus.sha256,
@@ -53,7 +63,7 @@ def plan_run(
         tokenizer=kind,
         context=recipe.context,
         batch=recipe.batch,
-        backbone=axes.replace(init_std=recipe.init_std),
+        backbone=axes,
         train=recipe.train,
     )
 
@@ -101,7 +111,7 @@ def first_fault(error: ValidationError) -> str:
     fault = error.errors()[0]
     where, reason = ".".join(str(part) for part in fault["loc"]), fault["msg"]
     if fault["type"] == "value_error":  # one of our own, which says all of it
-        return f"{where}: {reason.removeprefix('Value error, ')}"
+        return f"{where}: {reason.removeprefix('Value error, ')}".removeprefix(": ")
     found = repr(fault["input"])
     return f"{where}={found if len(found) < 60 else found[:57] + '...'}: {reason}"
 
@@ -114,11 +124,6 @@ def preset_table() -> dict[str, dict[str, Any]]:
         name: {"parameters": parameters_of(config), **config.model_dump(mode="json")}
         for name, config in configs.items()
     }
-
-
-def parameters_of(config: BackboneConfig) -> int:
-    """How many numbers a language model of that config trains."""
-    return sum(parameter.numel() for parameter in LanguageModel(config).parameters())
 
 
 def sizes_of(recipe: TextRecipe, vocab_size: int) -> Sizes:

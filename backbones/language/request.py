@@ -90,20 +90,32 @@ def prepare_resume(request: TrainRequest, folder: Path) -> Prepared:
 
 def parsed(request: TrainRequest) -> dict[str, Any]:
     """Dotted fields of the plan and the values asked for, JSON where they are JSON, else text."""
-    fields: dict[str, Any] = {}
-    for change in request.changes:
-        name, equals, text = change.partition("=")
-        if not equals:
-            raise UsageError(f"--set {change!r} has no '=': FIELD=VALUE is wanted")
-        try:
-            fields[name] = json.loads(text)
-        except json.JSONDecodeError:
-            fields[name] = text
+    fields = dict(setting(text) for text in request.changes)
     short = {"train.steps": request.steps, "train.seed": request.seed}
     return fields | {name: value for name, value in short.items() if value is not None}
 
 
+def setting(text: str) -> tuple[str, Any]:
+    """`train.lr=1e-3` as a field and a value; UsageError where there is no value."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r} has no '=': FIELD=VALUE is wanted")
+    return name, value_of(value)
+
+
+def value_of(text: str) -> Any:
+    """JSON where it is JSON, else the text itself."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
 def default_folder(corpus: Corpus, plan: TextPlan) -> Path:
     """runs/<utc>-<preset>-<corpus>-seedN."""
-    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return Path("runs") / f"{now}-{plan.preset}-{corpus.label}-seed{plan.train.seed}"
+    return new_folder(f"{plan.preset}-{corpus.label}-seed{plan.train.seed}")
+
+
+def new_folder(name: str) -> Path:
+    """runs/<utc>-<name>."""
+    return Path("runs") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}"

@@ -53,7 +53,7 @@ def train_run(
         refuse_other_plan(folder, plan)
     refuse_other_text(corpus, plan)
     tokenizer = read_tokenizer(folder) if resume else tokenizer_of(corpus, plan)
-    training, scored = corpus.parts_for(plan.split)
+    training, scored = plan.parts(corpus)
     batches = Batches(
         ids=tokenizer.encode(training), context=plan.context, batch=plan.batch, seed=plan.train.seed
     )
@@ -82,7 +82,7 @@ def train_run(
 def tokenizer_of(corpus: Corpus, plan: TextPlan) -> Tokenizer:
     """The plan's tokeniser of its corpus; UsageError where its size is not the backbone's."""
     size = vocabulary(plan.backbone)
-    tokenizer = fit_tokenizer(plan.tokenizer, corpus.text, corpus.parts_for(plan.split)[0], size)
+    tokenizer = fit_tokenizer(plan.tokenizer, corpus.text, plan.parts(corpus)[0], size)
     if tokenizer.vocab_size != size:
         raise UsageError(
             f"tokenizer {plan.tokenizer!r} has {tokenizer.vocab_size} ids, backbone.vocab_size="
@@ -128,7 +128,7 @@ def score_run(run: LanguageRun, corpus: Corpus) -> dict[str, Any]:
     end of what the run was trained on.
     """
     refuse_other_text(corpus, run.plan)
-    plan, (training, scored) = run.plan, corpus.parts_for(run.plan.split)
+    plan, (training, scored) = run.plan, run.plan.parts(corpus)
     text = held_out(scored, run.tokenizer, plan.context)
     before = held_out(training[-len(scored) :], run.tokenizer, plan.context)
     with computing(plan.train.precision, device_of(run.model)):

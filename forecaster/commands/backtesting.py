@@ -25,6 +25,8 @@ class Backtest(Configured):
     resume: Path | None = None
     fail_under: float | None = None
     jobs: int | None = None
+    vault: bool = False
+    open_vault: bool = False
 
 
 def backtest(given: Backtest) -> None:
@@ -39,6 +41,7 @@ def backtest(given: Backtest) -> None:
             baselines=listed(given.baselines),
             test_from=given.test_from,
             refit_every=given.refit_every,
+            vault=vault_of(given),
         )
     plan, digest = workflows.plan_backtest(config, given.store, given.say, dry_run=given.dry_run)
     jobs = given.jobs or os.cpu_count() or 1
@@ -52,10 +55,18 @@ def backtest(given: Backtest) -> None:
     )
     given.say(announce(plan, run, jobs))
     record = with_progress(given, plan, run, jobs)
+    record = workflows.enter_ledger(plan, run, record, given.store, digest)
     if not given.result(record | {"run": str(run.path)}):
         tables.print_summary(record, str(run.path))
     if given.fail_under is not None:
         workflows.gate(record, config.presets, given.fail_under)
+
+
+def vault_of(given: Backtest) -> str | None:
+    """What the flags say of the vault. Raises UsageError where they contradict each other."""
+    if given.vault and given.open_vault:
+        raise UsageError("--vault keeps it locked and --open-vault opens it: give one of them")
+    return "open" if given.open_vault else "locked" if given.vault else None
 
 
 def with_progress(given: Backtest, plan: Plan, run: RunFolder, jobs: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`forecaster runs ls` and `runs show`."""
+"""`forecaster runs ls`, `runs show` and `ledger`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from forecaster import display
 from forecaster.commands.arguments import Output
-from forecaster.errors import UsageError
+from forecaster.errors import CheckpointError, UsageError
 from forecaster.runs import RUNS, RunFolder, list_runs
 
 
@@ -20,6 +20,14 @@ class RunsShow(Output):
     """Arguments of `forecaster runs show`."""
 
     run: Path
+    details: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger(Output):
+    """Arguments of `forecaster ledger`."""
+
+    store: Path
 
 
 def runs_ls(given: RunsLs) -> None:
@@ -46,12 +54,38 @@ def runs_show(given: RunsShow) -> None:
     record = run.read_json("summary.json")
     if given.result(record):
         return
+    if status["kind"] == "backtest" and "sets" not in record:
+        raise CheckpointError(f"{path}/summary.json is of another version; start a new run")
     if status["kind"] == "backtest":
         from forecaster.tables import print_summary  # models' names: a second of imports
 
         print_summary(record, str(path))
+        if given.details:
+            from forecaster.details import print_details
+
+            print_details(record)
     else:
         display.print_record(record)
+
+
+def ledger(given: Ledger) -> None:
+    """One line a trial, oldest first. Raises StorageError for a damaged ledger."""
+    from forecaster import ledger as books
+
+    book = books.read(given.store)
+    books.refuse_damage(given.store, book)
+    if given.result({"trials": [trial.model_dump(mode="json") for trial in book.trials]}):
+        return
+    if not book.trials:
+        given.say(
+            f"no trials in {given.store / books.NAME} yet; make one with: forecaster backtest"
+        )
+    for trial in book.trials:
+        vault = "" if trial.vault == "off" else f"  vault {trial.vault}"
+        display.print_line(
+            f"{trial.at}  {trial.config[:6]}  {','.join(trial.symbols)} {trial.interval}"
+            f"  {trial.test_from} to {trial.test_until}{vault}  {trial.headline}"
+        )
 
 
 def _line(run: RunFolder) -> dict[str, Any]:

@@ -41,7 +41,8 @@ class LevelRecord(Record):
             a, b = intercept[i], slope[i]
         else:
             a, b = intercept.mean(), slope.mean(axis=0)
-        return a + standardised(x, np.array(self.mean), np.array(self.deviation)) @ b
+        z = standardised(x, np.array(self.mean), np.array(self.deviation))
+        return a + (z * b).sum(axis=1)  # not `z @ b`, whose bits depend on T
 
 
 class VarianceTokens(Record):

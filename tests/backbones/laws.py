@@ -85,11 +85,48 @@ def decoding_equals_one_pass(model: LanguageModel, ids: Tensor, tolerance: float
 
 
 @torch.no_grad()
+def padding_changes_nothing(model: LanguageModel, ids: Tensor, tolerance: float) -> None:
+    """Padded on the left, in one pass and in any chunks, each row reads as it does alone.
+
+    One row has no padding, one a single token; what stands in the padding has no bit of influence.
+    """
+    length, vocabulary = ids.shape[1], model.config.vocab_size
+    assert vocabulary is not None
+    padding = torch.tensor([0, 1, length // 2, length - 1])
+    assert len(ids) == len(padding)
+    starts = padding.tolist()
+    alone = [model(row[start:].unsqueeze(0))[0] for row, start in zip(ids, starts, strict=True)]
+    is_padding = torch.arange(length) < padding.unsqueeze(-1)
+    other = torch.where(is_padding, (ids + 1) % vocabulary, ids)
+    for chunks in ([length], [1] * length, [1, 7, 3, length - 11], [length - 2, 2]):
+        out, same = (in_pieces(model, x, chunks, padding) for x in (ids, other))
+        assert out.isfinite().all()
+        assert torch.equal(out[~is_padding], same[~is_padding]), f"chunks={chunks}"
+        for row, start, wanted in zip(out, starts, alone, strict=True):
+            torch.testing.assert_close(row[start:], wanted, rtol=0, atol=tolerance)
+
+
+def in_pieces(model: LanguageModel, ids: Tensor, chunks: list[int], padding: Tensor) -> Tensor:
+    caches = model.new_caches(padding)
+    return torch.cat([model(part, caches) for part in ids.split(chunks, dim=1)], dim=1)
+
+
+@torch.no_grad()
 def order_of_the_past_matters(model: LanguageModel, ids: Tensor) -> None:
     """Without positions, one causal layer is a bag of words to its last token."""
     assert len(model.backbone.blocks) == 1
     shuffled = torch.cat((ids[:, :-1].flip(1), ids[:, -1:]), dim=1)
     assert (model(ids)[:, -1] - model(shuffled)[:, -1]).abs().max() > 1e-6
+
+
+@torch.no_grad()
+def order_of_the_past_is_lost(model: LanguageModel, ids: Tensor) -> None:
+    """The bag of words itself: with no positions at all the last token reads a set."""
+    assert len(model.backbone.blocks) == 1
+    shuffled = torch.cat((ids[:, :-1].flip(1), ids[:, -1:]), dim=1)
+    last = model(ids)[:, -1]
+    assert last.std() > 1e-3
+    torch.testing.assert_close(model(shuffled)[:, -1], last, rtol=0, atol=1e-12)
 
 
 @torch.no_grad()
@@ -187,11 +224,17 @@ def parameter_count(config: BackboneConfig) -> int:
     d, sphere = config.d_model, config.on_sphere
     norm = 0 if sphere else d * (2 if config.norm == "layer" and config.bias else 1)
     pace = {"pre_norm": 0, "ngpt": d, "ngpt_simple": 1}[config.scheme]
-    block = attention_count(config) + ffn_count(config) + 2 * norm + 2 * pace
+    block = attention_count(config) + ffn_count(config) + 2 * norm + 2 * pace + conv_count(config)
     vocabulary = config.vocab_size or 0
     tables = vocabulary * d * (1 if config.tie_embeddings else 2) + (config.max_positions or 0) * d
     logits = {"pre_norm": 0, "ngpt": vocabulary, "ngpt_simple": 1}[config.scheme]
     return tables + logits + config.n_layers * block + norm
+
+
+def conv_count(config: BackboneConfig) -> int:
+    conv = config.short_conv
+    branches = {"attention": 1, "both": 2}
+    return 0 if conv is None else branches[conv.before] * (conv.taps - 1) * config.d_model
 
 
 def ffn_count(config: BackboneConfig) -> int:

@@ -54,6 +54,16 @@ def test_a_config_that_lost_a_field_is_another_config() -> None:
             "ffn_rank_in=8 belongs to ffn='swiglu', not to ffn='gelu': None is wanted",
         ),
         (
+            {"ffn": "relu2", "ffn_rank_out": 8},
+            "ffn_rank_out=8 belongs to ffn='swiglu', not to ffn='relu2': None is wanted",
+        ),
+        (
+            {"positions": "none", "rope_base": 5e5},
+            "rope_base=500000.0 belongs to positions='rope', "
+            "not to positions='none': 10000.0 is wanted",
+        ),
+        ({"short_conv": {"taps": 1}}, "greater than or equal to 2"),
+        (
             {"scheme": "ngpt", "bias": True},
             "bias=True belongs to scheme='pre_norm', not to scheme='ngpt': False is wanted",
         ),
@@ -135,9 +145,9 @@ def test_a_preset_that_does_not_exist() -> None:
         preset("rwkv")
     assert str(far.value) == (
         "preset 'rwkv' does not exist: there are classic, llama, llama_gqa, llama_qk_norm, "
-        "diff_v1, diff_v2, dint_v1, dint_v2, dint_v1_pair2, ngpt, ngpt_simple, mla, "
-        "mla_query_latent, dint_ngpt, dint_ngpt_standard, dint_ngpt_no_qk_norm, dint_ngpt_mla, "
-        "swiglu_low_rank"
+        "llama_conv, llama_conv_relu2, diff_v1, diff_v2, dint_v1, dint_v2, dint_v1_pair2, ngpt, "
+        "ngpt_simple, mla, mla_query_latent, dint_ngpt, dint_ngpt_standard, dint_ngpt_no_qk_norm, "
+        "dint_ngpt_mla, swiglu_low_rank"
     )
 
 
@@ -146,12 +156,12 @@ def test_sizes_keep_the_axes(name: str) -> None:
     sizes = Sizes(vocab_size=65, context=256, d_model=384, n_layers=6, n_heads=6)
     config = sized(PRESETS[name], sizes)
     assert (config.vocab_size, config.d_model, config.n_layers) == (65, 384, 6)
-    wide = {"classic": 1536, "swiglu_low_rank": 2472}
+    wide = {"classic": 1536, "llama_conv_relu2": 1536, "swiglu_low_rank": 2472}
     assert config.d_ffn == wide.get(name, 1024)
     assert config.max_positions == (256 if config.positions == "learned" else None)
     halved = {"llama_gqa", "diff_v2", "dint_v1_pair2"}
     assert config.n_kv_heads == (3 if name in halved else 6)
-    axes = {"scheme", "contrast", "integral", "qk_norm", "norm", "ffn", "positions"}
+    axes = {"scheme", "contrast", "integral", "qk_norm", "norm", "ffn", "positions", "short_conv"}
     assert config.model_dump(include=axes) == PRESETS[name].model_dump(include=axes)
 
 

@@ -42,7 +42,7 @@ def test_planted_a_stale_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     model = laws.sharpened(LLAMA)
     kept = model.new_caches()
     with monkeypatch.context() as patch:
-        patch.setattr(Backbone, "new_caches", lambda _: kept)
+        patch.setattr(Backbone, "new_caches", lambda _, __: kept)
         drawn = generate(model, PROMPT, 40, Sampling(temperature=0, window=5))
     assert not torch.equal(drawn, likeliest(model, PROMPT, 40, 5))
 

@@ -48,7 +48,7 @@ def test_no_position_sees_the_future(config: BackboneConfig) -> None:
 
 
 def test_planted_an_uncausal_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    def uncausal(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
+    def uncausal(q: Tensor, k: Tensor, v: Tensor, *, scale: float, **_: object) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, scale=scale)
 
     monkeypatch.setattr(kernel, "attend", uncausal)
@@ -92,7 +92,7 @@ def test_planted_a_rotation_that_forgets_where_it_starts(monkeypatch: pytest.Mon
 
 
 def test_planted_a_mask_at_the_wrong_corner(monkeypatch: pytest.MonkeyPatch) -> None:
-    def top_left(q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
+    def top_left(q: Tensor, k: Tensor, v: Tensor, *, scale: float, **_: object) -> Tensor:
         many = q.shape[-2] > 1
         return F.scaled_dot_product_attention(q, k, v, is_causal=many, scale=scale)
 
@@ -104,9 +104,37 @@ def test_planted_a_mask_at_the_wrong_corner(monkeypatch: pytest.MonkeyPatch) -> 
 # positions
 
 
-@every
+def knows_order(config: BackboneConfig) -> bool:
+    """By positions, by a mean over earlier reads, or by a convolution."""
+    return config.positions != "none" or config.integral != "none" or config.short_conv is not None
+
+
+ORDERED = {name: config for name, config in VARIANTS.items() if knows_order(config)}
+BAGS = {
+    f"{name}-unplaced": SMALL_PRESETS[name].replace(positions="none")
+    for name in ("llama", "llama_gqa", "llama_qk_norm", "diff_v1", "diff_v2", "ngpt", "ngpt_simple")
+}
+
+
+@pytest.mark.parametrize("config", ORDERED.values(), ids=ORDERED.keys())
 def test_order_of_the_past_matters(config: BackboneConfig) -> None:
     laws.order_of_the_past_matters(laws.sharpened(config.replace(n_layers=1)), laws.tokens(config))
+
+
+@pytest.mark.parametrize("config", BAGS.values(), ids=BAGS.keys())
+def test_without_positions_one_layer_reads_a_set(config: BackboneConfig) -> None:
+    assert not knows_order(config)
+    laws.order_of_the_past_is_lost(laws.sharpened(config.replace(n_layers=1)), laws.tokens(config))
+
+
+@pytest.mark.parametrize("name", ["llama", "dint_v1", "llama_conv"])
+def test_planted_a_set_that_has_an_order(name: str) -> None:
+    """Positions, an integral and a convolution each tell the order."""
+    config = SMALL_PRESETS[name].replace(n_layers=1)
+    if name != "llama":
+        config = config.replace(positions="none")
+    with pytest.raises(AssertionError):
+        laws.order_of_the_past_is_lost(laws.sharpened(config), laws.tokens(config))
 
 
 def test_planted_the_same_rotation_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +179,7 @@ def entry_rms(config: BackboneConfig) -> float:
     if config.on_sphere:
         return config.d_model**-0.5
     table = {"none": 0.02, "sqrt_d": 1.0, "inv_sqrt_d": 0.02 / math.sqrt(config.d_model)}
-    positions = {"rope": 0.0, "learned": 0.02, "sinusoidal": math.sqrt(0.5)}
+    positions = {"rope": 0.0, "none": 0.0, "learned": 0.02, "sinusoidal": math.sqrt(0.5)}
     return math.hypot(table[config.embedding_scale], positions[config.positions])
 
 

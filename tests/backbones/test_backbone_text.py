@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from backbones.errors import CorpusError, SourceError, UsageError
+from backbones.language.plan import changed, parameters_of, plan_run
 from backbones.text import tinyshakespeare
 from backbones.text.batches import Batches, every_window
 from backbones.text.corpora import load_corpus
@@ -137,7 +138,9 @@ def test_a_recipe_that_does_not_exist() -> None:
     with pytest.raises(UsageError) as caught:
         text_recipe("gpu")
     assert str(caught.value) == "recipe 'gpu' does not exist: did you mean 'cpu'?"
-    with pytest.raises(UsageError, match="'x' does not exist: there are cpu, cpu-muon, smoke"):
+    with pytest.raises(
+        UsageError, match="'x' does not exist: there are cpu, cpu-muon, nanogpt, fast, smoke"
+    ):
         text_recipe("x")
 
 
@@ -230,3 +233,26 @@ def test_a_text_without_a_window_is_refused() -> None:
     with pytest.raises(CorpusError) as caught:
         every_window(torch.arange(7), 7)
     assert str(caught.value) == "the text has 7 tokens: 8 are wanted for a window"
+
+
+def test_nanogpts_recipe_is_its_published_example() -> None:
+    """With preset classic: its model without biases, and its hyper-parameters, field by field."""
+    corpus = load_corpus(TINYSHAKESPEARE, Path(), no_network)
+    plan = plan_run(corpus, "classic", "nanogpt")
+    assert parameters_of(plan.backbone) == 804_096
+    by_hand = {
+        "recipe_name": "nanogpt",
+        "backbone.bias": False,
+        "backbone.init_std": 0.02,
+        "train.lr": 1e-3,
+        "train.min_lr": 1e-4,
+        "train.warmup": 100,
+        "train.groups": [{"prefix": "backbone.entry.", "weight_decay": 0.1}],
+    }
+    assert plan == changed(plan_run(corpus, "classic", "cpu"), by_hand)
+
+
+def test_a_recipe_without_a_word_on_biases_leaves_them() -> None:
+    corpus = load_corpus(TINYSHAKESPEARE, Path(), no_network)
+    assert plan_run(corpus, "classic", "smoke").backbone.bias
+    assert not plan_run(corpus, "llama", "nanogpt").backbone.bias

@@ -84,6 +84,55 @@ def test_a_summary_is_one_json_object(capsys: pytest.CaptureFixture[str]):
         assert Path("runs/again", name).read_bytes() == Path("runs/back", name).read_bytes()
 
 
+def test_details_stand_behind_a_summary(capsys: pytest.CaptureFixture[str]):
+    assert run(["runs", "show", "back", "--details"]) == 0
+    shown = capsys.readouterr().out
+    assert "llama less harx, h = 1: skill" in shown
+    assert all(text in shown for text in ("90 % confidence set", "SPA p", "calibration, h = 20"))
+    tables = [line for line in shown.splitlines() if line.startswith(("\u2502", "\u2503"))]
+    assert max(map(len, tables)) <= 100
+
+
+def test_a_summary_of_another_version_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "status.json").write_text('{"state": "done", "kind": "backtest"}')
+    (tmp_path / "summary.json").write_text('{"rows": []}')
+    assert run(["runs", "show", str(tmp_path)]) == 6
+    assert "summary.json is of another version" in capsys.readouterr().err
+
+
+def test_the_ledger_counts_a_configuration_once(capsys: pytest.CaptureFixture[str]):
+    """The workplace's backtest, asked several times by now, and its like with other horizons."""
+    assert run(["backtest", *SHORT, "-q", "--horizons", "1", "--out", "runs/one"]) == 0
+    out = capsys.readouterr().out
+    assert "configurations scored on these test bars: 2;" in out
+    assert run(["ledger", "--json"]) == 0
+    trials = json.loads(capsys.readouterr().out)["trials"]
+    assert [(t["test_from"], t["vault"]) for t in trials] == [("2017-12-01", "off")] * 2
+    assert run(["ledger"]) == 0
+    assert "^IXIC 1d  2017-12-01 to 2018-12-31  h=1: llama over" in capsys.readouterr().out
+    path = Path("data/ledger.jsonl")
+    before = path.read_bytes()
+    path.write_bytes(b"x" + before)
+    assert run(["ledger"]) == 5
+    assert "data/ledger.jsonl: line 1 is damaged" in capsys.readouterr().err
+    assert run(["backtest", "--resume", "runs/one", "-q"]) == 0
+    assert "damaged in line 1" in capsys.readouterr().out
+    path.write_bytes(before)
+
+
+def test_a_vault_is_locked_and_opened(capsys: pytest.CaptureFixture[str]):
+    old = ["--symbols", "^IXIC", "--test-from", "2016-06-01", "--jobs", "1", *TINY, "-q"]
+    assert run(["backtest", *old, "--vault", "--horizons", "1", "--out", "runs/locked"]) == 0
+    out = capsys.readouterr().out
+    assert "vault: locked; nothing after 2016-12-29 was looked at" in out
+    assert run(["backtest", *old, "--open-vault", "--horizons", "1", "--out", "runs/open"]) == 0
+    out = capsys.readouterr().out
+    assert "vault: open; configurations that opened it: 1" in out
+    assert "2016-12-30 to 2018-12-28" in out
+    trials = [json.loads(line) for line in Path("data/ledger.jsonl").read_text().splitlines()]
+    assert [t["vault"] for t in trials if t["vault"] != "off"] == ["locked", "open"]
+
+
 def test_a_dry_run_makes_no_folder(capsys: pytest.CaptureFixture[str]):
     assert run(["backtest", *SHORT, "--dry-run", "--out", "runs/never"]) == 0
     assert "2017-12-01" in capsys.readouterr().out
@@ -182,6 +231,10 @@ WRONG = [
     (["backtest", "--resume", "runs/bak"], 2, "run runs/bak not found; did you mean 'back'?"),
     (["backtest", "--resume", "runs/back", "--seed"], 2, "No such option"),
     (["backtest", "--resume", "runs/back", "--quick"], 2, "quick=True cannot be changed"),
+    (["backtest", *SHORT, "--vault", "--open-vault"], 2, "give one of them"),
+    (["backtest", *SHORT, "--vault"], 2, "the test is from 2017-12-01"),
+    (["backtest", "--resume", "runs/back", "--vault"], 2, "vault=True cannot be changed"),
+    (["backtest", *SHORT, "--set", "vault=ajar"], 2, "config vault='ajar'"),
     (["train", "--preset", "gpt"], 2, "preset 'gpt' does not exist"),
     (["train", "--until", "yesterday"], 2, "--until 'yesterday' is not a day"),
     (["train", "--symbols", "GOOG", "--until", "2003-01-01"], 2, "GOOG: no bar is closed by"),

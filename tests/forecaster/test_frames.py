@@ -36,7 +36,8 @@ PREDICTION_COLUMNS = (
 )
 SCORE_COLUMNS = (
     "model,target_name,unique_id,ds,cutoff,h,fold,log_score,crps,pit,"
-    "pinball_0.01,pinball_0.05,pinball_0.95,pinball_0.99"
+    "pinball_0.01,pinball_0.05,pinball_0.95,pinball_0.99,"
+    "fz0_0.01,fz0_0.05,y,median,p_up,variance"
 )
 
 

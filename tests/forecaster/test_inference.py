@@ -6,18 +6,19 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from arch.bootstrap import StationaryBootstrap
-from scipy import signal
+from scipy import signal, stats
 from statsmodels.tsa.stattools import diebold_mariano_test
 
-from forecaster import inference
 from forecaster.distributions import Floats, Gaussian
 from forecaster.errors import DataError, UsageError
 from forecaster.frames import Keys, merge
 from forecaster.inference import (
     Skill,
     best_naive,
+    detectable,
     diebold_mariano,
     hac_lags,
+    mean_tests,
     per_date,
     skill,
     verdict,
@@ -188,16 +189,18 @@ def test_best_naive_is_the_best_of_those_named() -> None:
 
 def found(**changes: float) -> Skill:
     fields = {"crps_skill": 0.012, "low": 0.004, "high": 0.02, "p": 0.003} | changes
-    return Skill("llama", "volatility_20", 1, 2264, "2007-01-03", "2015-12-31", **fields,
-                 log_score_gain=0.02, log_score_p=0.001)  # fmt: skip
+    fields |= {"log_score_gain": 0.02, "log_score_p": 0.001}
+    fields |= {"detectable_skill": 0.011, "detectable_gain": 0.0042}
+    return Skill("llama", "volatility_20", 1, 2264, "2007-01-03", "2015-12-31", **fields)
 
 
 DATES = "n = 2,264 dates, 2007-01-03 to 2015-12-31"
 TAIL = f"log score +0.0200 nats, p = 0.001; {DATES}"
+SEEN = "the test sees effects above 1.10% and 0.0042 nats"
 SENTENCES = {
     f"llama beats volatility_20 at h=1: CRPS skill +1.20% [+0.40%, +2.00%], p = 0.003; {TAIL}": {},
     f"no edge shown for llama over volatility_20 at h=1:"
-    f" CRPS skill +1.20% [-0.10%, +2.50%], p = 0.071; {TAIL}": {
+    f" CRPS skill +1.20% [-0.10%, +2.50%], p = 0.071; {TAIL}; {SEEN}": {
         "p": 0.071,
         "low": -1e-3,
         "high": 0.025,
@@ -210,7 +213,7 @@ SENTENCES = {
         "high": -0.004,
     },
     f"no edge shown for llama over volatility_20 at h=1:"
-    f" CRPS skill +0.00% [+0.00%, +0.00%], p = 1.000; {TAIL}": {
+    f" CRPS skill +0.00% [+0.00%, +0.00%], p = 1.000; {TAIL}; {SEEN}": {
         "p": 1.0,
         "crps_skill": -1e-9,
         "low": -1e-9,
@@ -239,7 +242,7 @@ def test_losses_that_remember_are_tested_with_lags(monkeypatch: pytest.MonkeyPat
         return count / draws
 
     assert rejected() <= 0.09
-    monkeypatch.setattr(inference, "hac_lags", lambda *_: 0)
+    monkeypatch.setattr(mean_tests, "hac_lags", lambda *_: 0)
     assert rejected() > 0.12
 
 
@@ -248,6 +251,22 @@ def test_a_reference_that_is_never_wrong_crashes_nothing() -> None:
     at = SCORES.column_names.index("crps")
     perfect = SCORES.set_column(at, SCORES.schema.field("crps"), pa.array(values))
     assert skill(perfect, "true", "wide", 1).crps_skill == 0.0
+
+
+def test_what_is_detectable_is_found_four_times_in_five() -> None:
+    """Planted: half of it, which is found less than one time in three."""
+    rng, found = np.random.default_rng(3), {0.5: 0, 1.0: 0}
+    for _ in range(200):
+        a, b = overlapping_losses(rng, 400, 5)
+        least = detectable(a, b, 5)
+        for share in found:
+            found[share] += diebold_mariano(a + share * least, b, 5)[2] < 0.05
+    assert 0.7 <= found[1.0] / 200 <= 0.9
+    assert found[0.5] / 200 < 0.4
+    a, b = overlapping_losses(rng, 400, 5)
+    mean, statistic, _ = diebold_mariano(a, b, 5)
+    two = stats.t.ppf([0.975, 0.8], 399).sum()
+    assert detectable(a, b, 5) == pytest.approx(two * abs(mean / statistic))
 
 
 def test_few_dates_give_no_verdict_and_no_error() -> None:

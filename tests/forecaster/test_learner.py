@@ -14,10 +14,10 @@ from backbones.train import StepReport
 from forecaster.bars import Panel
 from forecaster.baselines import BASELINES
 from forecaster.config import LearnerConfig
-from forecaster.distributions import SkewT
+from forecaster.distributions import Binned, SkewT
 from forecaster.errors import CheckpointError, DataError, DivergedError, UsageError
 from forecaster.learner import BackboneForecaster, FittedLearner, Keep, load_learner
-from forecaster.learner.heads import skew_t_log_density
+from forecaster.learner.heads import BinHead, skew_t_log_density
 from forecaster.learner.windows import TrainingWindows, origin_windows, shuffled, tokenise
 from forecaster.protocol import Origins
 from forecaster.symbols import Symbol
@@ -47,6 +47,13 @@ def origins_of(panel: Panel, bars: tuple[int, ...] = (300, 400)) -> Origins:
     pairs = [(m, t) for m in range(len(panel)) for t in bars]
     member, bar = np.array(pairs).T
     return Origins(member, bar)
+
+
+def bins_of(learner: FittedLearner, panel: Panel, asked: Origins) -> np.ndarray:
+    """Probabilities [N, H, K] of the return bins."""
+    forecast = learner.forecast(panel, asked, HORIZONS)
+    assert isinstance(forecast, Binned)
+    return forecast.probabilities
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +108,9 @@ def test_without_its_network_it_is_a_baseline(
 def test_a_table_that_misses_its_margins_is_caught(panel: Panel):
     """Planted: what the variance says of the return, as counted, without fitting its margins."""
     learner = untaught(panel, TINY)
-    table = learner.networks[0].head.coupling
+    head = learner.networks[0].head
+    assert isinstance(head, BinHead)
+    table = head.coupling
     table[:, : TINY.return_bins // 2] *= 1.05
     with pytest.raises(AssertionError):
         assert_it_is_the_baseline(learner, panel, "harx")
@@ -112,17 +121,15 @@ def test_shrinking_to_nothing_is_the_prior_and_each_horizon_has_its_share(
 ):
     asked = origins_of(panel)
     mass = tiny.tokenizer.bin_masses()
-    half = tiny.forecast(panel, asked, HORIZONS).probabilities
+    half = bins_of(tiny, panel, asked)
     config = tiny_with(shrink=0.0, variance_shrink=0.0)
     nothing = FittedLearner(config, tiny.tokenizer, tiny.networks)
-    np.testing.assert_allclose(
-        nothing.forecast(panel, asked, HORIZONS).probabilities, mass[None].repeat(4, 0), rtol=1e-6
-    )
+    np.testing.assert_allclose(bins_of(nothing, panel, asked), mass[None].repeat(4, 0), rtol=1e-6)
     one = FittedLearner(tiny_with(variance_shrink=0.0), tiny.tokenizer, tiny.networks[:1])
     whole = tiny_with(variance_shrink=0.0, shrink=1.0)
     full = FittedLearner(whole, tiny.tokenizer, tiny.networks[:1])
-    said = np.log(full.forecast(panel, asked, HORIZONS).probabilities / mass)
-    heard = np.log(one.forecast(panel, asked, HORIZONS).probabilities / mass)
+    said = np.log(bins_of(full, panel, asked) / mass)
+    heard = np.log(bins_of(one, panel, asked) / mass)
     contrast = (said - said.mean(-1, keepdims=True)) / 2
     np.testing.assert_allclose(heard - heard.mean(-1, keepdims=True), contrast, atol=1e-6)
     assert not np.allclose(half, mass, rtol=1e-5)
@@ -131,13 +138,11 @@ def test_shrinking_to_nothing_is_the_prior_and_each_horizon_has_its_share(
 def test_the_networks_are_averaged(panel: Panel, tiny: FittedLearner):
     asked = origins_of(panel)
     each = [
-        FittedLearner(tiny.config, tiny.tokenizer, (network,))
-        .forecast(panel, asked, HORIZONS)
-        .probabilities
+        bins_of(FittedLearner(tiny.config, tiny.tokenizer, (network,)), panel, asked)
         for network in tiny.networks
     ]
     assert not np.allclose(each[0], each[1], rtol=1e-6)
-    together = tiny.forecast(panel, asked, HORIZONS).probabilities
+    together = bins_of(tiny, panel, asked)
     np.testing.assert_allclose(together[:, 1], (each[0][:, 1] + each[1][:, 1]) / 2, rtol=1e-9)
     low, high = np.minimum(*each), np.maximum(*each)
     assert ((together > low * 0.999) & (together < high * 1.001)).all()
@@ -156,7 +161,7 @@ def test_one_bar_ahead_is_read_through_the_variance_and_bent_by_the_tilt(
     """By hand from one network's tilts; the other horizon knows its own tilt alone."""
     one = FittedLearner(tiny.config, tiny.tokenizer, tiny.networks[:1])
     asked = Origins(np.array([1]), np.array([300]))
-    got = one.forecast(panel, asked, HORIZONS).probabilities[0]
+    got = bins_of(one, panel, asked)[0]
     members = tokenise(panel, tiny.tokenizer)
     (_, batch), *_ = origin_windows(members, asked, TINY.context, 1)
     with torch.no_grad():
@@ -179,6 +184,8 @@ def test_a_student_t_head_moves_location_scale_and_tails(panel: Panel):
     asked = origins_of(panel)
     before = BASELINES["harx"].fit(panel, HORIZONS).forecast(panel, asked, HORIZONS)
     after = learner.forecast(panel, asked, HORIZONS)
+    assert isinstance(before, SkewT)
+    assert isinstance(after, SkewT)
     unit = before.scale[:, 0]
     np.testing.assert_allclose(after.loc[:, 0], before.loc[:, 0] + 0.1 * unit, rtol=1e-5)
     np.testing.assert_allclose(after.scale[:, 0], np.exp(0.2) * unit, rtol=1e-5)
@@ -200,36 +207,36 @@ def test_its_density_is_the_one_that_forecasts_are_scored_with():
 
 
 def test_training_moves_the_forecast(panel: Panel, tiny: FittedLearner):
-    forecast = tiny.forecast(panel, origins_of(panel), HORIZONS)
-    assert not np.allclose(forecast.probabilities, tiny.tokenizer.bin_masses(), rtol=1e-4)
+    said = bins_of(tiny, panel, origins_of(panel))
+    assert not np.allclose(said, tiny.tokenizer.bin_masses(), rtol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(panel: Panel, tiny: FittedLearner):
     def ask(seed: int) -> bytes:
         fitted = BackboneForecaster("llama", TINY, seed=seed).fit(panel, HORIZONS)
-        return fitted.forecast(panel, origins_of(panel), HORIZONS).probabilities.tobytes()
+        return bins_of(fitted, panel, origins_of(panel)).tobytes()
 
-    assert ask(3) == tiny.forecast(panel, origins_of(panel), HORIZONS).probabilities.tobytes()
+    assert ask(3) == bins_of(tiny, panel, origins_of(panel)).tobytes()
     assert ask(3) != ask(4)
 
 
 def test_an_origin_is_answered_alone_as_in_company(panel: Panel, tiny: FittedLearner):
-    every = tiny.forecast(panel, origins_of(panel, tuple(range(200, 400))), HORIZONS)
-    alone = tiny.forecast(panel, Origins(np.array([1]), np.array([250])), HORIZONS)
-    np.testing.assert_array_equal(alone.probabilities[0], every.probabilities[250])
+    every = bins_of(tiny, panel, origins_of(panel, tuple(range(200, 400))))
+    alone = bins_of(tiny, panel, Origins(np.array([1]), np.array([250])))
+    np.testing.assert_array_equal(alone[0], every[250])
 
 
 def test_dropout_is_off_when_asked(panel: Panel, tiny: FittedLearner):
-    first = tiny.forecast(panel, origins_of(panel), HORIZONS).probabilities
+    first = bins_of(tiny, panel, origins_of(panel))
     torch.manual_seed(123)
-    assert (tiny.forecast(panel, origins_of(panel), HORIZONS).probabilities == first).all()
+    assert (bins_of(tiny, panel, origins_of(panel)) == first).all()
     assert not any(network.training for network in tiny.networks)
 
 
 @pytest.mark.parametrize("name", [*sorted(PRESETS), "mlp", "llama-shuffled"])
 def test_every_preset_and_control_learns_and_forecasts(panel: Panel, name: str):
     fitted = BackboneForecaster(name, tiny_with(seeds=1, steps=2)).fit(panel, HORIZONS)
-    p = fitted.forecast(panel, origins_of(panel), HORIZONS).probabilities
+    p = bins_of(fitted, panel, origins_of(panel))
     assert np.isfinite(p).all()
     assert not np.allclose(p, fitted.tokenizer.bin_masses(), rtol=1e-6)
 
@@ -292,7 +299,7 @@ def test_steps_follow_the_history():
         one = walk_panel(bars, 1).members[0]
         panel = Panel(tuple(replace(one, symbol=Symbol(f"S{i}")) for i in range(symbols)))
         assert BackboneForecaster("llama", LearnerConfig()).steps(panel) == steps
-    assert BackboneForecaster("llama", TINY).steps(panel) == TINY.steps
+    assert BackboneForecaster("llama", TINY).steps(walk_panel(100)) == TINY.steps
 
 
 def test_batches_are_a_function_of_seed_and_step(panel: Panel):
@@ -328,9 +335,9 @@ def test_it_is_the_same_when_loaded_again(panel: Panel, tiny: FittedLearner, tmp
     fitted = forecaster.fit(panel, HORIZONS, Keep(path=tmp_path))
     loaded = load_learner(forecaster, tmp_path, fitted.tokenizer)
     asked = origins_of(panel)
-    kept = fitted.forecast(panel, asked, HORIZONS).probabilities
-    assert (loaded.forecast(panel, asked, HORIZONS).probabilities == kept).all()
-    assert (tiny.forecast(panel, asked, HORIZONS).probabilities == kept).all()
+    kept = bins_of(fitted, panel, asked)
+    assert (bins_of(loaded, panel, asked) == kept).all()
+    assert (bins_of(tiny, panel, asked) == kept).all()
 
 
 def test_a_cut_off_training_goes_on_to_the_same_bytes(
@@ -348,13 +355,15 @@ def test_a_cut_off_training_goes_on_to_the_same_bytes(
         forecaster.fit(panel, HORIZONS, Keep(path=tmp_path, on_step=cut))
     fitted = forecaster.fit(panel, HORIZONS, Keep(path=tmp_path, resume=True))
     asked = origins_of(panel)
-    whole = tiny.forecast(panel, asked, HORIZONS).probabilities
-    assert (fitted.forecast(panel, asked, HORIZONS).probabilities == whole).all()
+    whole = bins_of(tiny, panel, asked)
+    assert (bins_of(fitted, panel, asked) == whole).all()
 
 
 def test_errors_of_backbones_are_ours(panel: Panel, tmp_path: Path):
     with pytest.raises(UsageError, match="preset 'lama' does not exist: did you mean 'llama'"):
         BackboneForecaster("lama", TINY)
+    with pytest.raises(UsageError, match="preset 'mlp' does not exist"):  # it has no order to hide
+        BackboneForecaster("mlp-shuffled", TINY)
     with pytest.raises(CheckpointError, match="seed-0"):
         load_learner(
             BackboneForecaster("llama", TINY),
@@ -364,6 +373,39 @@ def test_errors_of_backbones_are_ours(panel: Panel, tmp_path: Path):
     wild = TINY.model_copy(update={"lr": 1e30})
     with pytest.raises(DivergedError, match="step"):
         BackboneForecaster("llama", wild).fit(panel, HORIZONS)
+
+
+def test_a_symbol_that_was_never_seen_is_forecast_and_company_does_not_matter(
+    panel: Panel, tiny: FittedLearner
+):
+    stranger = replace(garch_panel(400, 1, seed=8).members[0], symbol=Symbol("STRANGER"))
+    together = bins_of(tiny, Panel((stranger, *panel)), Origins(np.array([0, 1]), np.full(2, 300)))
+    alone = bins_of(tiny, Panel((stranger,)), Origins(np.array([0]), np.array([300])))
+    assert (together[0] == alone[0]).all()
+    known = bins_of(tiny, panel, Origins(np.array([0]), np.array([300])))
+    assert (together[1] == known[0]).all()
+
+
+def test_a_density_integrates_to_one(panel: Panel, tiny: FittedLearner):
+    forecast = tiny.forecast(panel, Origins(np.array([0]), np.array([300])), HORIZONS)
+    y = np.sinh(np.linspace(-12, 12, 40_001)) * 1e-4
+    density = np.exp([forecast.logpdf(np.full((1, 2), v))[0] for v in y[::10]])
+    np.testing.assert_allclose(np.trapezoid(density, y[::10], axis=0), 1, atol=1e-3)
+
+
+def test_histories_of_unequal_length_are_learnt_together_and_short_ones_named():
+    """A member of a year, one of 30 bars and one without any beside a long one."""
+    long, short = walk_panel(500, 2).members
+    year, month, none = (
+        replace(short.until(short.opened_at[n]), symbol=Symbol(f"S{n}")) for n in (196, 30, 0)
+    )
+    fitted = BackboneForecaster("llama", TINY).fit(Panel((long, year, month, none)), HORIZONS)
+    grown = Panel(tuple(replace(short, symbol=each.symbol) for each in (year, month, none)))
+    assert np.isfinite(bins_of(fitted, grown, origins_of(grown))).all()
+    alone = BackboneForecaster("llama", TINY).fit(Panel((year,)), HORIZONS)
+    assert np.isfinite(bins_of(alone, grown, origins_of(grown))).all()
+    with pytest.raises(DataError, match="S30: 0 bars after the first 66 of each, needs at"):
+        BackboneForecaster("llama", TINY).fit(Panel((month,)), HORIZONS)
 
 
 def test_refusals_name_their_numbers(panel: Panel, tiny: FittedLearner):

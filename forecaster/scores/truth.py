@@ -1,23 +1,16 @@
-"""Where truth joins, alone: what came of each forecast, how good it was, and the averages of that.
-
-N origins, H horizons. Returns are log returns of closes, so their unit is 1; log scores are nats.
-"""
+"""Where truth joins, alone: what was asked, what came of it. N origins, H horizons."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from forecaster.bars import Bars, Floats, Panel, Times, duration
-from forecaster.distributions import Distribution
 from forecaster.errors import DataError
-from forecaster.frames import PINBALL_LEVELS, SCORES, TARGET, Keys, checked, table_of
+from forecaster.features import range_variance
+from forecaster.frames import TARGET, Keys, checked
 from forecaster.protocol import Origins
-
-COVERAGES = (50, 80, 95)  # per cent, of central intervals
-PIT_BINS = 10
 
 
 def question(panel: Panel, origins: Origins, horizons: Sequence[int]) -> Keys:
@@ -72,63 +65,17 @@ def with_truth(table: pa.Table, panel: Panel) -> pa.Table:
     return checked(table.set_column(table.column_names.index("y"), table.schema.field("y"), column))
 
 
-def score(keys: Keys, distribution: Distribution, y: Floats, model: str, fold: int) -> pa.Table:
-    """SCORES of a model's forecasts [N, H]. Rows with y NaN are pending: left out, to be counted.
-
-    pinball at level a: (a - 1{y < q}) (y - q), in the unit of y.
-    """
-    if distribution.shape != y.shape or y.shape != keys.ds.shape:
-        raise DataError(
-            f"{model}: {distribution.shape} forecasts, {y.shape} outcomes, {keys.ds.shape} keys"
-        )
-    known = ~np.isnan(y).ravel()
-    error = y[..., None] - distribution.quantile(PINBALL_LEVELS)
-    pinball = np.where(error < 0, np.array(PINBALL_LEVELS) - 1, PINBALL_LEVELS) * error
-    columns = keys.columns() | {
-        "model": np.full(y.size, model, dtype=object),
-        "target_name": np.full(y.size, TARGET, dtype=object),
-        "fold": np.full(y.size, fold, dtype=np.int32),
-        "log_score": distribution.logpdf(y).ravel(),
-        "crps": distribution.crps(y).ravel(),
-        "pit": distribution.pit(y).ravel(),
-    }
-    columns |= {f"pinball_{a}": pinball[..., i].ravel() for i, a in enumerate(PINBALL_LEVELS)}
-    return table_of({name: column[known] for name, column in columns.items()}, SCORES)
-
-
-def summarise(scores: pa.Table, by: Sequence[str] = ("model", "h")) -> pd.DataFrame:
-    """One row a group: n, mean scores, coverage of central intervals, PIT histogram (shares).
-
-    Raises DataError where models were not scored on the same rows: such means do not compare.
-    """
-    check_rows(scores)
-    frame = scores.to_pandas()
-    for percent in COVERAGES:
-        frame[f"coverage_{percent}"] = (frame["pit"] - 0.5).abs() <= percent / 200
-    decile = np.minimum((frame["pit"] * PIT_BINS).astype(int), PIT_BINS - 1)
-    for i in range(PIT_BINS):
-        frame[f"pit_{i}"] = decile == i
-    means = ["log_score", "crps", *(f"pinball_{a}" for a in PINBALL_LEVELS)]
-    means += [f"coverage_{percent}" for percent in COVERAGES]
-    means += [f"pit_{i}" for i in range(PIT_BINS)]
-    groups = frame.groupby(list(by), sort=True)
-    return pd.concat((groups.size().rename("n"), groups[means].mean()), axis=1).reset_index()
-
-
-def check_rows(scores: pa.Table) -> None:
-    """Refuse scores in which two models do not stand on the same (unique_id, cutoff, h) rows."""
-    frame = scores.select(["model", "target_name", "unique_id", "cutoff", "h"]).to_pandas()
-    for (target, h), rows in frame.groupby(["target_name", "h"]):
-        counts = rows.groupby("model").size()
-        models = rows.groupby(["unique_id", "cutoff"]).size()
-        uneven = models[models != len(counts)]
-        if len(uneven):
-            listed = ", ".join(f"{model} {n}" for model, n in counts.items())
-            name, cutoff = uneven.index[0]
-            raise DataError(
-                f"{target} at h={h}: models are scored on different rows ({listed});"
-                f" first odd one: {name} at {cutoff:%Y-%m-%d %H:%M}"
-            )
+def realised_variance(table: pa.Table, panel: Panel) -> Floats:
+    """[rows] range variance summed over the bars (cutoff, cutoff + h] of each row of a table."""
+    found = np.full(len(table), np.nan)
+    names = np.asarray(table["unique_id"].to_pylist(), dtype=object)
+    cutoff, steps = table["cutoff"].to_numpy(), table["h"].to_numpy()
+    for bars in panel:
+        rows = names == str(bars.symbol)
+        total = np.nancumsum(range_variance(bars))
+        at = np.searchsorted(bars.opened_at, cutoff[rows])
+        found[rows] = total[at + steps[rows]] - total[at]
+    return found
 
 
 def _returns(bars: Bars, at: NDArray[np.int64], steps: NDArray[np.int64]) -> Floats:

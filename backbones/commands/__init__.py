@@ -1,0 +1,1 @@
+"""What the command line does between its options and the library."""

@@ -1,0 +1,97 @@
+"""What the commands share: how errors and interruptions end, how answers and progress are shown.
+
+Results go to stdout (`--json`: one object), all else to stderr. Exit codes are those of `errors`; a
+traceback is shown only under --debug.
+"""
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import click
+
+from ..errors import BackbonesError, StorageError
+
+if TYPE_CHECKING:
+    from ..train import StepReport
+
+P = ParamSpec("P")
+INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
+
+
+def reported(command: Callable[P, None]) -> Callable[P, None]:
+    """The command on one thread, its errors told in a line, with the exit code of their kind."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            be_reproducible()
+            command(*args, **kwargs)
+        except KeyboardInterrupt as stopped:  # an argument says by which other signal
+            code = TERMINATED if stopped.args else INTERRUPTED
+            stop(stopped, f"{str(stopped) or 'interrupted'}: go on with --resume", code)
+        except BackbonesError as error:
+            stop(error, str(error), error.exit_code)
+        except OSError as error:
+            stop(error, str(error), StorageError.exit_code)
+        except Exception as error:  # whatever it is, it is ours: exit 1, never silence
+            told = f"this is a bug, {type(error).__name__}: {error} (--debug shows where)"
+            stop(error, told, BackbonesError.exit_code)
+
+    return wrapped
+
+
+def stop(error: BaseException, told: str, code: int) -> None:
+    """Tell of an error on stderr and exit."""
+    context = click.get_current_context()
+    if context.obj["debug"]:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    click.echo(f"error: {' '.join(told.split())}", err=True)
+    context.exit(code)
+
+
+def be_reproducible() -> None:
+    """One thread (small models are slower on two, and sums round differently), fixed algorithms."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+
+
+def answer(values: Mapping[str, Any], *, json_: bool) -> None:
+    """One object on stdout, as JSON or as a line a field."""
+    if json_:
+        click.echo(json.dumps(values))
+    else:
+        for name, value in values.items():
+            click.echo(f"{name:<18} {value}")
+
+
+@contextmanager
+def progress(steps: int) -> "Generator[Callable[[StepReport], None]]":
+    """What to call after each step: a line under -v, else a bar on a terminal, else nothing."""
+    asked = click.get_current_context().obj
+    if asked["verbose"]:
+        yield lambda r: click.echo(
+            f"step {r.step}/{steps} loss {r.loss:.4f} lr {r.lr:.2e} norm {r.grad_norm:.2f} "
+            f"{1000 * r.seconds:.0f} ms",
+            err=True,
+        )
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    hidden = asked["quiet"] or not sys.stderr.isatty()
+    with Progress(console=Console(stderr=True), disable=hidden) as bar:
+        task = bar.add_task("training", total=steps)
+        yield lambda r: bar.update(task, completed=r.step, description=f"loss {r.loss:.3f}")
+
+
+def tell(text: str) -> None:
+    """A line of progress on stderr, but under -q."""
+    if not click.get_current_context().obj["quiet"]:
+        click.echo(text, err=True)

@@ -1,0 +1,76 @@
+"""What a layer keeps of the past, and where the next positions stand.
+
+Rows of a batch may be padded on the left: then each row counts from its own first token.
+
+B batch   T positions   S positions so far, padding included   C model width
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+Start = int | Tensor
+"""Position of the first of T: one for all rows, or [B], negative where a row is still padding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The last inputs of a short convolution, and how many came before and with them."""
+
+    inputs: Tensor  # [B, taps - 1, C]
+    length: int
+
+
+@dataclass(slots=True)
+class LayerCache:
+    """The past of one layer: what its projection rebuilds keys from, positions on axis -2.
+
+    `running` is what its rule's mean goes on from, in float32 or wider: a running sum in bfloat16
+    was wrong by a third after 4096 positions. `tails` are by the branch that reads them.
+    """
+
+    padding: Tensor | None = None  # [B]: how many positions on the left of each row are none
+    memory: tuple[Tensor, ...] | None = None
+    running: Tensor | None = None
+    tails: dict[str, Tail] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """Positions seen so far, padding included."""
+        return 0 if self.memory is None else self.memory[0].shape[-2]
+
+    @property
+    def start(self) -> Start:
+        """Position of the next one."""
+        return self.length if self.padding is None else self.length - self.padding
+
+    def remember(self, new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Append along the position axis and return all of it."""
+        if self.memory is not None:
+            pairs = zip(self.memory, new, strict=True)
+            new = tuple(torch.cat(pair, dim=-2) for pair in pairs)
+        self.memory = new
+        return new
+
+    def with_tail(self, branch: str, x: Tensor, count: int) -> Tensor:
+        """x [B, T, C] after the `count` inputs before it, zeros where there were none.
+
+        Padding counts as zeros too. -> [B, count + T, C]; the last `count` are kept.
+        """
+        tail, t = self.tails.get(branch), x.shape[1]
+        length = 0 if tail is None else tail.length
+        if self.padding is not None:
+            real = positions(length - self.padding, t, x.device) >= 0
+            x = x.masked_fill(~real.unsqueeze(-1), 0.0)
+        before = x.new_zeros(len(x), count, x.shape[-1]) if tail is None else tail.inputs
+        known = torch.cat((before, x), dim=1)
+        self.tails[branch] = Tail(known[:, t:], length + t)
+        return known
+
+
+def positions(start: Start, count: int, device: torch.device | None = None) -> Tensor:
+    """`count` positions from `start`: [count], or [B, count]."""
+    if isinstance(start, int):
+        return torch.arange(start, start + count, device=device)
+    return start.to(device).unsqueeze(-1) + torch.arange(count, device=device)

@@ -1,0 +1,147 @@
+"""The three mistakes of this package's history, each planted, and the law that finds it.
+
+1. The future leak: what comes later was used to predict what is now.
+2. The constant rotation: RoPE was given the length of the wrong axis, so that every position turned
+   by the same angles. That is a model without positions.
+3. The loud embedding: token vectors were multiplied by sqrt(d_model), not divided.
+"""
+
+import math
+
+import laws
+import pytest
+import torch
+from literal import LITERAL, plant
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+from variants import SMALL_PRESETS
+
+from backbones.attention import Attention, kernel
+from backbones.config import BackboneConfig
+from backbones.embedding import Entry
+from backbones.model import LanguageModel
+from backbones.positions import Rotary
+
+# 1. the future leak
+
+
+@pytest.mark.parametrize("form", LITERAL)
+@pytest.mark.parametrize("name", ["dint_v1", "dint_v2", "dint_v1_pair2"])
+def test_the_law_finds_the_future_in_a_literal_integral(
+    name: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A column mean over all rows tells position i what later positions looked at."""
+    config = SMALL_PRESETS[name]
+    laws.no_position_sees_the_future(laws.sharpened(config), laws.tokens(config))
+    plant(monkeypatch, form)
+    with pytest.raises(AssertionError):
+        laws.no_position_sees_the_future(laws.sharpened(config), laws.tokens(config))
+
+
+@pytest.mark.parametrize("name", ["classic", "llama", "diff_v2", "mla", "ngpt", "llama_conv"])
+def test_the_law_finds_a_mask_that_is_one_too_wide(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each position sees the next one: the token that it is to predict."""
+    config = SMALL_PRESETS[name]
+    laws.no_position_sees_the_future(laws.sharpened(config), laws.tokens(config))
+
+    def one_more(q: Tensor, k: Tensor, v: Tensor, *, scale: float, **_: object) -> Tensor:
+        heads, maps, t = q.shape[1:4]
+        k, v = kernel.over_heads(k, heads, maps), kernel.over_heads(v, heads, maps)
+        mask = torch.ones(t, k.shape[-2], dtype=torch.bool).tril(k.shape[-2] - t + 1)
+        out = F.scaled_dot_product_attention(q.flatten(1, 2), k, v, attn_mask=mask, scale=scale)
+        return out.unflatten(1, (heads, maps))
+
+    monkeypatch.setattr(kernel, "attend", one_more)
+    with pytest.raises(AssertionError):
+        laws.no_position_sees_the_future(laws.sharpened(config), laws.tokens(config))
+
+
+# 2. the constant rotation
+
+
+def turn_all_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every position turns as position 13 does, the number of tokens: any number will do."""
+    forward = Rotary.forward
+
+    def constant(self: Rotary, x: Tensor, start: int) -> Tensor:  # noqa: ARG001
+        return torch.cat([forward(self, row, 13) for row in x.split(1, dim=-2)], dim=-2)
+
+    monkeypatch.setattr(Rotary, "forward", constant)
+
+
+def attention_of(config: BackboneConfig) -> Attention:
+    attention = laws.sharpened(config).backbone.blocks[0].get_submodule("attention")
+    assert isinstance(attention, Attention)
+    return attention
+
+
+@pytest.mark.parametrize("name", ["llama", "dint_v1", "mla", "dint_ngpt_mla"])
+def test_the_law_finds_a_constant_rotation(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SMALL_PRESETS[name]
+    laws.scores_depend_on_distance(attention_of(config), config.d_model)
+    turn_all_alike(monkeypatch)
+    with pytest.raises(AssertionError):
+        laws.scores_depend_on_distance(attention_of(config), config.d_model)
+
+
+@pytest.mark.parametrize("name", ["llama", "llama_gqa", "llama_qk_norm", "diff_v2", "ngpt"])
+def test_the_order_law_finds_a_constant_rotation(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SMALL_PRESETS[name].replace(n_layers=1)
+    laws.order_of_the_past_matters(laws.sharpened(config), laws.tokens(config))
+    turn_all_alike(monkeypatch)
+    with pytest.raises(AssertionError):
+        laws.order_of_the_past_matters(laws.sharpened(config), laws.tokens(config))
+
+
+ROTATED = [n for n, c in SMALL_PRESETS.items() if c.positions == "rope" and c.latent is None]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ROTATED)
+def test_a_constant_rotation_is_no_positions_at_all(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(R q)'(R k) = q'k: the mistake is `positions="none"`, to rounding, and so is its cost."""
+    rotated = laws.sharpened(SMALL_PRESETS[name])
+    unplaced = LanguageModel(SMALL_PRESETS[name].replace(positions="none")).double().eval()
+    unplaced.load_state_dict(rotated.state_dict())
+    ids = laws.tokens(rotated.config)
+    assert (rotated(ids) - unplaced(ids)).abs().max() > 1e-3
+    turn_all_alike(monkeypatch)
+    torch.testing.assert_close(rotated(ids), unplaced(ids), rtol=0, atol=1e-11)
+
+
+# 3. the loud embedding
+
+
+@pytest.mark.parametrize("name", ["llama", "diff_v2", "mla"])
+def test_the_law_finds_an_embedding_times_sqrt_d(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, forward = SMALL_PRESETS[name], Entry.forward
+    laws.stream_enters_at(config, 0.02)
+    monkeypatch.setattr(
+        Entry, "forward", lambda self, x, start: forward(self, x, start) * self.d_model**0.5
+    )
+    with pytest.raises(AssertionError):
+        laws.stream_enters_at(config, 0.02)
+
+
+def test_the_law_finds_a_factor_that_is_upside_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for a division by sqrt(d_model), it multiplies: d_model times too large."""
+    config = SMALL_PRESETS["llama"].replace(embedding_scale="inv_sqrt_d")
+    wanted = 0.02 / math.sqrt(config.d_model)
+    laws.stream_enters_at(config, wanted)
+    build = Entry.__init__
+
+    def upside_down(self: Entry, config: BackboneConfig) -> None:
+        build(self, config)
+        self.factor = 1 / self.factor
+
+    monkeypatch.setattr(Entry, "__init__", upside_down)
+    with pytest.raises(AssertionError):
+        laws.stream_enters_at(config, wanted)
