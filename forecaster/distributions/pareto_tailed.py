@@ -134,7 +134,9 @@ class ParetoTailed(Distribution):
         body = self.levels[k] + np.diff(self.levels)[k] * (y - start) / (stop - start)
         tail = mass * np.exp(-stretch / xi)
         cdf = np.where(outside, np.where(low, tail, 1 - tail), body)
-        return _Place(k, y - start, stop - start, low, outside, beyond, mass, beta, xi, stretch, cdf)
+        return _Place(
+            k, y - start, stop - start, low, outside, beyond, mass, beta, xi, stretch, cdf
+        )
 
 
 @dataclass(frozen=True, eq=False)

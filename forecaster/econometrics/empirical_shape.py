@@ -51,7 +51,9 @@ def stretched(shapes: list[EmpiricalShape], scale: Floats) -> ParetoTailed:
         np.stack([getattr(s, name) for s in shapes])[None] for name in ("knots", "beta", "xi")
     )
     wide = scale[..., None]
-    return ParetoTailed(LEVELS, wide * knots, wide * beta, np.broadcast_to(xi, wide.shape[:2] + (2,)))
+    return ParetoTailed(
+        LEVELS, wide * knots, wide * beta, np.broadcast_to(xi, wide.shape[:2] + (2,))
+    )
 
 
 def _smoothed_quantiles(z: Floats, deviation: float) -> Floats:
