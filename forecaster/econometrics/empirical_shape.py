@@ -52,7 +52,7 @@ def stretched(shapes: list[EmpiricalShape], scale: Floats) -> ParetoTailed:
     )
     wide = scale[..., None]
     return ParetoTailed(
-        LEVELS, wide * knots, wide * beta, np.broadcast_to(xi, wide.shape[:2] + (2,))
+        LEVELS, wide * knots, wide * beta, np.broadcast_to(xi, (*wide.shape[:2], 2))
     )
 
 
