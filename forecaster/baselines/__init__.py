@@ -5,13 +5,16 @@ The same protocol as the learner's: the backtest cannot tell them apart.
 
 import math
 
+from forecaster.baselines.empirical import HarEmpirical
+from forecaster.baselines.expanding import ExpandingGaussian, ExpandingStudentT, Seasonal
 from forecaster.baselines.harx import HarxSkewT
 from forecaster.baselines.naive import Drift, Historical, RandomWalk, WindowVolatility
+from forecaster.baselines.simulation import FilteredHistorical
+from forecaster.baselines.skewed import GarchSkewT
 from forecaster.baselines.volatility import (
     EwmaGaussian,
     EwmaStudentT,
     GarchStudentT,
-    GjrSkewT,
     RangeStudentT,
 )
 from forecaster.econometrics.harx import RHO
@@ -23,14 +26,20 @@ NAIVE: tuple[Forecaster, ...] = (
     Drift(),
     Historical(250),
     Historical(1000),
+    ExpandingGaussian(),
+    ExpandingStudentT(),
     WindowVolatility(20),
+    Seasonal(20),
 )
 VOLATILITY: tuple[Forecaster, ...] = (
     EwmaGaussian(),
     EwmaStudentT(),
     GarchStudentT(),
     RangeStudentT(),
-    GjrSkewT(),
+    GarchSkewT("GJR"),
+    GarchSkewT("EGARCH"),
+    FilteredHistorical(),
+    HarEmpirical(),
     HarxSkewT("harx_own", 0.0),
     HarxSkewT("harx_pooled", math.inf),
     HarxSkewT("harx", RHO),

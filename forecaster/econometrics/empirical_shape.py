@@ -4,6 +4,7 @@ K knots. The body is a Gaussian kernel estimate between the TAIL and 1 - TAIL qu
 own quantiles at LEVELS; beyond them a Pareto tail is fitted to what lies there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +46,7 @@ def fit_empirical_shape(z: Floats) -> EmpiricalShape:
     return EmpiricalShape(knots, np.maximum(beta, NARROWEST * deviation), xi)
 
 
-def stretched(shapes: list[EmpiricalShape], scale: Floats) -> ParetoTailed:
+def stretched(shapes: Sequence[EmpiricalShape], scale: Floats) -> ParetoTailed:
     """Scale [N, H] times one shape a horizon."""
     knots, beta, xi = (
         np.stack([getattr(s, name) for s in shapes])[None] for name in ("knots", "beta", "xi")

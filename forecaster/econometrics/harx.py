@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 
 from forecaster.bars import Floats, Panel
 from forecaster.distributions import SkewT
+from forecaster.econometrics.memo import remembered
 from forecaster.econometrics.regressors import regressors
 from forecaster.features import WARM_UP, cumulative_return, known_moments
 
@@ -25,6 +26,7 @@ from forecaster.features import WARM_UP, cumulative_return, known_moments
 # overlap, and say less than their number. From earlier experiments on 2006-2011.
 RHO = 400.0
 ITERATIONS = 200
+KEPT = 64  # fits, of a few kilobytes
 FEWEST = 20  # values that a shape is fitted to
 STEP = 1e-5  # of the shape's parameters, for central differences
 WIDEST_LOG = 40.0  # of ln sigma: keeps trial steps of the search finite
@@ -82,6 +84,7 @@ def standardised(x: Floats, mean: Floats, deviation: Floats) -> Floats:
     return np.nan_to_num(np.clip((x - mean) / deviation, -CLIP, CLIP))
 
 
+@remembered(KEPT)
 def fit_harx(sample: Sample, rho: float) -> Harx:
     """The most likely coefficients under the shrinkage rho (0: own, infinity: pooled)."""
     s, f = len(sample.symbols), sample.x.shape[1]
