@@ -5,6 +5,7 @@ The same protocol as the learner's: the backtest cannot tell them apart.
 
 import math
 
+from forecaster.baselines.boosted import BoostedQuantiles
 from forecaster.baselines.empirical import HarEmpirical
 from forecaster.baselines.expanding import ExpandingGaussian, ExpandingStudentT, Seasonal
 from forecaster.baselines.harx import HarxSkewT
@@ -40,6 +41,7 @@ VOLATILITY: tuple[Forecaster, ...] = (
     GarchSkewT("EGARCH"),
     FilteredHistorical(),
     HarEmpirical(),
+    BoostedQuantiles(),
     HarxSkewT("harx_own", 0.0),
     HarxSkewT("harx_pooled", math.inf),
     HarxSkewT("harx", RHO),

@@ -1,8 +1,8 @@
 """Fits are pure functions of what they are given: the last few are kept, by content.
 
-Several rows of one fold (a row, a pool that holds it, the learner's prior) ask for the same fit. The
-key is a digest of every argument's bytes, so what is found is what would have been computed, in any
-process and order; results are made unwritable before they are kept.
+Several rows of one fold (a row, a pool that holds it, the learner's prior) ask for the same fit.
+The key is a digest of every argument's bytes, so what is found is what would have been computed, in
+any process and order; results are made unwritable before they are kept.
 """
 
 from collections import OrderedDict
