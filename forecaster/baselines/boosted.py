@@ -130,12 +130,10 @@ def _grown(trees: dict[str, Any], x: Floats, y: Floats, horizon: int) -> Any:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     root = float(np.sqrt(horizon))
-    trees = trees | {"max_iter": max(1, round(trees["max_iter"] / root))}
+    settings = {"early_stopping": False, "random_state": 0, **trees}
+    settings["max_iter"] = max(1, round(trees["max_iter"] / root))
     leaf = max(20, int(min(LEAF_SHARE * root, 0.25) * len(y)))
-    model = HistGradientBoostingRegressor(
-        **trees, min_samples_leaf=leaf, early_stopping=False, random_state=0
-    )
-    return model.fit(x, y)
+    return HistGradientBoostingRegressor(**settings, min_samples_leaf=leaf).fit(x, y)
 
 
 def _inputs(bars: Bars) -> Floats:

@@ -113,7 +113,8 @@ def season_of(bars: Bars) -> NDArray[np.int64]:
     """[T] the season of each bar, from its label alone."""
     length = duration(bars.interval)
     if length < DAY:
-        return ((bars.opened_at - bars.opened_at.astype("datetime64[D]")) // length).astype(int)
+        since_midnight = bars.opened_at - bars.opened_at.astype("datetime64[D]")
+        return since_midnight.astype(np.int64) // length.astype("timedelta64[us]").astype(np.int64)
     if length == DAY:
         return (bars.opened_at.astype("datetime64[D]").astype(np.int64) + 3) % 7  # Monday is 0
     return np.zeros(len(bars), dtype=np.int64)

@@ -93,7 +93,7 @@ class Mixture(Distribution):
         return y
 
     def crps(self, y: Floats) -> Floats:
-        """y [N, H] -> unit of y; relative error 1e-10, 1e-6 where members' densities jump."""
+        """y [N, H] -> unit of y; relative error 1e-10, or 1e-4 where members' densities jump."""
         own = sum((w * m.crps(y) for w, m in self._used), np.zeros(self.shape))
         return own - self._disagreement
 

@@ -62,8 +62,8 @@ def _smoothed_quantiles(z: Floats, deviation: float) -> Floats:
     quartiles = np.quantile(z, [0.25, 0.75])
     spread = min(deviation, float(np.diff(quartiles)[0]) / 1.349)
     bandwidth = max(SILVERMAN * spread * len(z) ** -0.2, NARROWEST * deviation)
-    ends = np.quantile(z, [TAIL / 2, 1 - TAIL / 2]) + np.array([-6, 6]) * bandwidth
-    grid = np.linspace(*ends, CELLS + 1)
+    low, high = np.quantile(z, [TAIL / 2, 1 - TAIL / 2])
+    grid = np.linspace(low - 6 * bandwidth, high + 6 * bandwidth, CELLS + 1)
     cell = float(grid[1] - grid[0])
     counts = np.searchsorted(z, grid, side="right").astype(np.float64)  # z up to each grid point
     reach = int(np.ceil(6 * bandwidth / cell))
@@ -77,7 +77,7 @@ def _spread(knots: Floats, least: float) -> Floats:
     """Knots at least `least` apart, about their middle: atoms leave some on one point."""
     middle = len(knots) // 2
     room = least * (np.arange(len(knots)) - middle)
-    return np.maximum.accumulate(knots - room) + room
+    return np.asarray(np.maximum.accumulate(knots - room) + room, dtype=np.float64)
 
 
 def _student_t(deviation: float) -> EmpiricalShape:

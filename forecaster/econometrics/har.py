@@ -73,4 +73,4 @@ def _ahead(bars: Bars, horizon: int) -> Floats:
 
 def _least_squares(x: Floats, y: Floats) -> Floats:
     known = np.isfinite(y) & np.isfinite(x).all(axis=1)
-    return np.linalg.lstsq(x[known], y[known], rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(x[known], y[known], rcond=None)[0], dtype=np.float64)

@@ -20,6 +20,7 @@ from forecaster.bars import Floats, Panel
 from forecaster.distributions import SkewT
 from forecaster.econometrics.memo import remembered
 from forecaster.econometrics.regressors import regressors
+from forecaster.errors import DataError
 from forecaster.features import WARM_UP, cumulative_return, known_moments
 
 # Strength of the pull of a symbol's slopes to the common ones, times root h: longer targets
@@ -69,7 +70,20 @@ class Sample:
 
 
 def sample_of(symbols: Sequence[str], x: Sequence[Floats], r: Sequence[Floats]) -> Sample:
-    """Rows of all symbols whose return is known; the moments are of these rows alone."""
+    """Rows of all symbols whose return is known; the moments are of these rows alone.
+
+    A symbol with fewer than FEWEST of them is left out, and forecast as an unseen one. Raises
+    DataError where none has as many.
+    """
+    enough = [i for i, each in enumerate(r) if np.isfinite(each).sum() >= FEWEST]
+    if not enough:
+        most = max(int(np.isfinite(each).sum()) for each in r)
+        raise DataError(
+            f"{', '.join(symbols)}: at most {most} returns have ended after {WARM_UP} bars of"
+            f" warm-up, HARX needs {FEWEST} of one symbol; give more history or a shorter horizon"
+        )
+    symbols = [symbols[i] for i in enough]
+    x, r = [x[i] for i in enough], [r[i] for i in enough]
     rows = [np.isfinite(each) for each in r]
     which = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(rows)])
     stacked = np.concatenate([each[k] for each, k in zip(x, rows, strict=True)])

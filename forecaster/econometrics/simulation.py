@@ -57,8 +57,8 @@ def simulate_shapes(
     following = model.next_variance(log_return)
     shocks = (log_return[1:] - model.mu) / np.sqrt(following[:-1])
     shocks = shocks[np.isfinite(shocks)]
-    ends = np.log(following[[following.argmin(), following.argmax()]]) + np.array([-WIDER, WIDER])
-    grid = np.linspace(*ends, GRID)
+    low, high = np.log(following.min()) - WIDER, np.log(following.max()) + WIDER
+    grid = np.linspace(low, high, GRID)
     start = np.exp(grid)
     draws = np.random.default_rng(seed).choice(shocks, (max(horizons), PATHS))
     paths = simulated_returns(model, start, draws)
