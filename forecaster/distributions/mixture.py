@@ -24,6 +24,7 @@ SUM_TOLERANCE = 1e-9
 # the error falls as exp(-pi^2 / step), 1e-20 here, so that kinks of the members decide.
 STEP, REACH = 0.2, 7.0
 ITERATIONS = 80
+ROWS = 4096  # forecasts that are inverted at a time: several levels where origins are few
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +71,13 @@ class Mixture(Distribution):
         u = np.asarray(u, dtype=np.float64)
         shape = np.broadcast_shapes(u.shape, self.shape)
         levels = np.broadcast_to(u, shape).reshape(-1, *self.shape)
-        parts = [self._invert(level)[None] for level in levels]
+        n, h = self.shape
+        parts = []
+        step = max(1, ROWS // n)
+        for start in range(0, len(levels), step):
+            part = levels[start : start + step]
+            again = self if len(part) == 1 else self.take(np.tile(np.arange(n), len(part)))
+            parts.append(again._invert(part.reshape(-1, h)).reshape(part.shape))
         return np.concatenate([levels[:0], *parts]).reshape(shape)
 
     def _invert(self, u: Floats) -> Floats:
