@@ -23,8 +23,8 @@ COSTS = {
     "filtered_historical": 0.6,
     "har_empirical": 0.2,
     "boosted_quantiles": 0.9,
-    "pool_garch_har": 1.8,
-    "pool_classical": 5.0,
+    "pool_garch_har": 2.5,
+    "pool_classical": 6.5,
 }
 CHEAP = 0.1  # every other baseline
 LEARNER_COST = 4.7  # a seed of 100 steps
