@@ -70,15 +70,15 @@ def open_is_real(bars: Bars) -> NDArray[np.bool_]:
 def range_variance(bars: Bars) -> Floats:
     """[T] an estimate of each bar's close-to-close log variance from its range.
 
-    gap^2 + Rogers-Satchell (1991) where the open is an open; Parkinson (1980) on the true range
-    where it is not; the squared return where only closes are known. NaN at t = 0, where there is
-    no close before.
+    gap^2 + Garman-Klass (Journal of Business 1980) where the open is an open; Parkinson (1980) on
+    the true range where it is not; the squared return where only closes are known. Garman-Klass is
+    at least 0.11 of the squared range. Rogers-Satchell (1991) is zero for a bar that closes where
+    its range ends, and logs of such a bar rule every mean. NaN at t = 0: no close before.
     """
     previous = np.concatenate(([np.nan], bars.close[:-1]))
-    gap = np.log(bars.open / previous)
-    up, down = np.log(bars.high / bars.open), np.log(bars.low / bars.open)
+    gap, spread = np.log(bars.open / previous), np.log(bars.high / bars.low)
     body = np.log(bars.close / bars.open)
-    full = gap**2 + up * (up - body) + down * (down - body)
+    full = gap**2 + 0.5 * spread**2 - (2 * np.log(2) - 1) * body**2
     true_range = np.log(np.fmax(bars.high, previous) / np.fmin(bars.low, previous))
     parkinson = true_range**2 / (4 * np.log(2))
     squared = np.log(bars.close / previous) ** 2

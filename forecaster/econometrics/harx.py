@@ -18,13 +18,16 @@ from scipy.optimize import minimize
 
 from forecaster.bars import Floats, Panel
 from forecaster.distributions import SkewT
+from forecaster.econometrics.memo import remembered
 from forecaster.econometrics.regressors import regressors
+from forecaster.errors import DataError
 from forecaster.features import WARM_UP, cumulative_return, known_moments
 
 # Strength of the pull of a symbol's slopes to the common ones, times root h: longer targets
 # overlap, and say less than their number. From earlier experiments on 2006-2011.
 RHO = 400.0
 ITERATIONS = 200
+KEPT = 64  # fits, of a few kilobytes
 FEWEST = 20  # values that a shape is fitted to
 STEP = 1e-5  # of the shape's parameters, for central differences
 WIDEST_LOG = 40.0  # of ln sigma: keeps trial steps of the search finite
@@ -67,7 +70,20 @@ class Sample:
 
 
 def sample_of(symbols: Sequence[str], x: Sequence[Floats], r: Sequence[Floats]) -> Sample:
-    """Rows of all symbols whose return is known; the moments are of these rows alone."""
+    """Rows of all symbols whose return is known; the moments are of these rows alone.
+
+    A symbol with fewer than FEWEST of them is left out, and forecast as an unseen one. Raises
+    DataError where none has as many.
+    """
+    enough = [i for i, each in enumerate(r) if np.isfinite(each).sum() >= FEWEST]
+    if not enough:
+        most = max(int(np.isfinite(each).sum()) for each in r)
+        raise DataError(
+            f"{', '.join(symbols)}: at most {most} returns have ended after {WARM_UP} bars of"
+            f" warm-up, HARX needs {FEWEST} of one symbol; give more history or a shorter horizon"
+        )
+    symbols = [symbols[i] for i in enough]
+    x, r = [x[i] for i in enough], [r[i] for i in enough]
     rows = [np.isfinite(each) for each in r]
     which = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(rows)])
     stacked = np.concatenate([each[k] for each, k in zip(x, rows, strict=True)])
@@ -82,6 +98,7 @@ def standardised(x: Floats, mean: Floats, deviation: Floats) -> Floats:
     return np.nan_to_num(np.clip((x - mean) / deviation, -CLIP, CLIP))
 
 
+@remembered(KEPT)
 def fit_harx(sample: Sample, rho: float) -> Harx:
     """The most likely coefficients under the shrinkage rho (0: own, infinity: pooled)."""
     s, f = len(sample.symbols), sample.x.shape[1]

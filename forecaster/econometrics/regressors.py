@@ -50,6 +50,8 @@ def regressors(bars: Bars) -> Floats:
 def floored(variance: Floats) -> Floats:
     """[T] at least FLOOR of the median of the last WINDOW values, and above zero. Causal."""
     padded = np.concatenate((np.full(WINDOW - 1, np.nan), variance))
+    if not len(variance):  # a symbol that is not there yet
+        return variance
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)
     with np.errstate(all="ignore"):
         known = np.isfinite(windows).any(axis=1)

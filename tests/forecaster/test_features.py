@@ -105,7 +105,7 @@ def test_close_only_bars_fall_back_to_squared_returns(bars: Bars):
 
 
 def test_range_variance_is_unbiased_for_a_fine_walk():
-    """Rogers-Satchell plus the squared gap estimates the variance of the bar's return."""
+    """Garman-Klass plus the squared gap estimates the variance of the bar's return."""
     rng = np.random.default_rng(1)
     steps = rng.normal(0, 0.01 / np.sqrt(3000), (1500, 3000))
     path = steps.cumsum(axis=1)
@@ -121,6 +121,17 @@ def test_range_variance_is_unbiased_for_a_fine_walk():
     }
     found = np.nanmean(range_variance(replace(bars, **ohlc)))
     assert found == pytest.approx(1e-4, rel=0.06)  # the discrete path misses a little of the range
+
+
+def test_a_bar_that_closes_where_its_range_ends_moved(bars: Bars):
+    """Planted: Rogers-Satchell, which is zero for it."""
+    close = bars.open * 1.02
+    trend = replace(bars, high=close, low=bars.open, close=close)
+    up = np.log(trend.high / trend.open)
+    planted = up * (up - np.log(trend.close / trend.open))
+    gap = np.log(trend.open[1:] / trend.close[:-1])
+    assert (range_variance(trend)[1:] > 0.11 * np.log(1.02) ** 2 + gap**2).all()
+    assert (planted == 0).all()
 
 
 def test_a_target_ends_inside_the_bars(bars: Bars):
