@@ -32,21 +32,24 @@ class Record(BaseModel):
 class LearnerConfig(Record):
     """Sizes and training of `BackboneForecaster`. How they were chosen: README, "Result"."""
 
-    tokens: Literal["prior", "scaled", "uniform"] = "prior"
+    tokens: Literal["prior", "scaled", "uniform", "levels"] = "prior"
     context: Positive = 64  # bars a window
     d_model: Positive = 64
-    n_layers: Positive = 3
+    n_layers: Positive = 1
     n_heads: Positive = 4
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     field_bins: Annotated[int, Field(ge=3)] = 16
     return_bins: Annotated[int, Field(ge=4)] = 40
-    head: Literal["low_rank", "categorical"] = "low_rank"
+    head: Literal["low_rank", "categorical", "student_t"] = "low_rank"
     basis: Annotated[int, Field(ge=1, le=20)] = 5  # smooth functions of a low-rank head
-    # What the networks say over the prior counts for shrink / root h: targets of h bars overlap,
-    # and a history holds h times fewer of them.
+    variance_tokens: bool = True  # the size of the bars ahead is taught beside their return
+    # What the networks say over the prior counts for shrink / h: targets of h bars overlap, and a
+    # history holds h times fewer of them.
     shrink: Annotated[float, Field(ge=0, le=1)] = 0.5
+    # The same for what they say of the next bar's variance, through which its return is forecast.
+    variance_shrink: Annotated[float, Field(ge=0, le=1)] = 1.0
     batch: Positive = 16  # windows a step
-    steps: Positive = 100
+    steps: Positive | None = None  # none: as many as the history bears, see `steps_for`
     warmup: Annotated[int, Field(ge=0)] = 20
     skip: Annotated[int, Field(ge=0)] = 16  # first positions of a window that are not scored
     lr: Annotated[float, Field(gt=0)] = 5e-4
@@ -55,7 +58,7 @@ class LearnerConfig(Record):
     head_weight_decay: Annotated[float, Field(ge=0)] = 1.0
     clip: Annotated[float, Field(gt=0)] = 1.0  # gradient norm
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.98  # decay of the weights' average
-    seeds: Positive = 4  # networks whose probabilities are averaged
+    seeds: Positive = 8  # networks whose probabilities are averaged
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -63,6 +66,11 @@ class LearnerConfig(Record):
             raise ValueError(f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}")
         if self.skip >= self.context:
             raise ValueError(f"skip={self.skip} leaves nothing of context={self.context}")
+        for name, value in (("head", "student_t"), ("tokens", "levels")):
+            if self.variance_tokens and getattr(self, name) == value:
+                raise ValueError(
+                    f"{name}={value} has no variance tokens: set variance_tokens=false"
+                )
         return self
 
 
@@ -76,7 +84,8 @@ class RunConfig(Record):
     test_until: str | None = None  # bars after this day are not looked at
     refit_every: Positive = 252  # bars
     baselines: tuple[str, ...] = ("all",)
-    presets: tuple[str, ...] = ("llama",)  # one learner each; names of backbones.presets
+    # One learner each: names of backbones.presets, `mlp`, or a name with `-shuffled` behind it.
+    presets: tuple[str, ...] = ("llama",)
     learner: LearnerConfig = LearnerConfig()
     seed: Annotated[int, Field(ge=0)] = 0
     # The last tenth of the bars: as any others, not to be seen, or the test. See `vault.py`.

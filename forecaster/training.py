@@ -51,10 +51,10 @@ def describe(training: Training) -> dict[str, Any]:
     network = training.forecaster
     return {
         "preset": network.name,
-        "backbone": network.backbone().model_dump(mode="json"),
+        "backbone": network.body().model_dump(mode="json"),
         "bars": {str(bars.symbol): len(bars) for bars in training.history},
         "until": str(training.history.clock[-1]),
-        "windows": training.config.learner.steps * training.config.learner.batch,
+        "windows": network.steps(training.history) * training.config.learner.batch,
         "seeds": training.config.learner.seeds,
     }
 

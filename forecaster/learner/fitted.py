@@ -9,15 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from forecaster.bars import Panel
+from forecaster.bars import Floats, Panel
 from forecaster.config import LearnerConfig
-from forecaster.distributions import Binned
+from forecaster.distributions import Binned, SkewT
 from forecaster.errors import UsageError
+from forecaster.learner.heads import build_head
 from forecaster.learner.network import BarNetwork
-from forecaster.learner.windows import origin_windows, tokenise
+from forecaster.learner.windows import Batch, TrainingWindows, origin_windows, tokenise
 from forecaster.protocol import Origins
 from forecaster.tokens import BarTokenizer
 
+REFERENCE = 50  # batches whose loss without a network is averaged
 QUESTIONS = 128  # origins a forward pass; one shape always, for bits depend on shapes
 
 
@@ -28,29 +30,38 @@ class FittedLearner:
     config: LearnerConfig
     tokenizer: BarTokenizer
     networks: tuple[BarNetwork, ...]
+    shuffle: bool = False  # the order of a window's past is hidden
     notes: tuple[str, ...] = ()
 
-    @torch.no_grad()
-    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Binned:
-        """Binned [N, H]. Raises UsageError for horizons other than those learnt."""
+    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Binned | SkewT:
+        """Distributions [N, H]. Raises UsageError for horizons other than those learnt."""
         if tuple(horizons) != self.tokenizer.horizons:
             raise UsageError(
                 f"horizons {tuple(horizons)} asked, {self.tokenizer.horizons} learnt: ask for those"
             )
         members = tokenise(past, self.tokenizer)
-        shape = (len(origins), len(horizons), self.tokenizer.return_bins)
-        p = np.zeros(shape)
-        shrink = self.config.shrink / torch.tensor(horizons, dtype=torch.float64).sqrt()
-        for rows, batch in origin_windows(members, origins, self.config.context, QUESTIONS):
-            for network in self.networks:
-                tilt = network(batch.tokens, batch.inputs)[:, -1].double()
-                last = network.log_probability(shrink[:, None] * tilt).exp()
-                p[rows] += last.numpy()[: rows.stop - rows.start]
-        scales = np.array(
-            [members[i].scales[t] for i, t in zip(origins.member, origins.bar, strict=True)]
+        said = np.concatenate(
+            [
+                self._said(batch)[: rows.stop - rows.start]
+                for rows, batch in origin_windows(
+                    members, origins, self.config.context, QUESTIONS, shuffle=self.shuffle
+                )
+            ]
         )
-        p *= self.tokenizer.bin_masses() > 0  # a bin that the prior gives nothing keeps nothing
-        return self.tokenizer.density(scales, p / p.sum(axis=-1, keepdims=True))
+        where = list(zip(origins.member, origins.bar, strict=True))
+        locs = np.array([members[i].locs[t] for i, t in where])
+        scales = np.array([members[i].scales[t] for i, t in where])
+        if self.config.head == "student_t":
+            loc, scale, skew, df = np.moveaxis(said, -1, 0)
+            return SkewT(locs + scales * loc, scales * scale, skew, df)
+        said *= self.tokenizer.bin_masses() > 0  # a bin that the prior gives nothing keeps nothing
+        return self.tokenizer.density(scales, said / said.sum(axis=-1, keepdims=True), locs)
+
+    @torch.no_grad()
+    def _said(self, batch: Batch) -> Floats:
+        """[B, H, ...] what all networks together say after each window."""
+        said = [network(batch.tokens, batch.inputs)[:, -1] for network in self.networks]
+        return self.networks[0].head.pooled(torch.stack(said), self.config)
 
     @property
     def parameters(self) -> int:
@@ -58,11 +69,17 @@ class FittedLearner:
         return sum(p.numel() for p in self.networks[0].parameters())
 
     def untaught_loss(self, history: Panel) -> float:
-        """Mean cross-entropy [nats] of the history's return tokens under the bin masses alone.
+        """Mean loss [nats] of an untaught network on some training windows of the history.
 
         The reference line of a training: a loss above it has learnt nothing.
         """
-        log_mass = np.log(np.maximum(self.tokenizer.bin_masses(), 1e-12))
-        targets = np.concatenate([m.targets for m in tokenise(history, self.tokenizer)])
-        known = targets >= 0
-        return -float(np.take_along_axis(log_mass.T, np.maximum(targets, 0), axis=0)[known].mean())
+        c, members = self.config, tokenise(history, self.tokenizer)
+        windows = TrainingWindows(members, c.context, c.batch, seed=0, shuffle=self.shuffle)
+        head = build_head(1, self.tokenizer, c)
+        hidden = torch.zeros(1, c.context, 1)
+        losses = []
+        for k in range(REFERENCE):
+            batch = windows.draw(k)
+            said = head(hidden.expand(len(batch.tokens), -1, -1))
+            losses.append(float(head.loss(said, batch, c.skip)))
+        return float(np.mean(losses))

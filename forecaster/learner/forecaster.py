@@ -1,4 +1,4 @@
-"""Fit any preset of backbones to tokenised bars, keep it, and load it again."""
+"""Fit any preset of backbones, or a control, to tokenised bars, keep it, and load it again."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,16 +10,17 @@ from torch import Tensor
 
 from backbones.checkpoint import latest, load_weights
 from backbones.config import BackboneConfig
-from backbones.presets import Sizes, preset, sized
 from backbones.recipe import GroupRule
 from backbones.sphere import normalize_weights_
 from backbones.train import RunFolder, StepReport, TrainRecipe, fit
 from forecaster.bars import Panel
 from forecaster.config import LearnerConfig
+from forecaster.learner.bodies import PerBarConfig, body_config, is_shuffled
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.network import BarNetwork
+from forecaster.learner.steps import steps_for
 from forecaster.learner.translation import translated
-from forecaster.learner.windows import TokenisedBars, TrainingWindows, tokenise
+from forecaster.learner.windows import Member, TrainingWindows, tokenise
 from forecaster.tokens import BarTokenizer, fit_tokenizer
 
 
@@ -34,16 +35,15 @@ class Keep:
 
 @dataclass(frozen=True)
 class BackboneForecaster:
-    """A preset of backbones as a Forecaster; its name is the preset's."""
+    """A preset of backbones, or a control of `bodies`, as a Forecaster of the same name."""
 
     name: str
     config: LearnerConfig
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse an unknown preset before anything is fitted."""
-        with translated():
-            preset(self.name)
+        """Refuse an unknown name before anything is fitted."""
+        self.body()
 
     def fit(
         self, history: Panel, horizons: Sequence[int], keep: Keep | None = None
@@ -55,72 +55,68 @@ class BackboneForecaster:
         torch.set_num_threads(1)  # more are slower on networks of this size, and change bits
         c, keep = self.config, keep or Keep()
         tokenizer, members = self._prepared(history, horizons)
+        steps = self.steps(history)
         networks = []
         for number in range(c.seeds):
             seed = 1000 * self.seed + number
             network = self.network(tokenizer, seed)
-            windows = TrainingWindows(members, c.context, c.batch, seed)
+            windows = self._windows(members, seed)
             with translated():
                 fit(
                     network,
                     partial(self._loss, network, windows),
-                    self._recipe(seed),
+                    self._recipe(seed, steps),
                     run=self._run(keep, number, tokenizer),
                     on_step=partial(keep.on_step, number) if keep.on_step else None,
                     after_step=partial(normalize_weights_, network),
                 )
             networks.append(network.eval())
-        return FittedLearner(c, tokenizer, tuple(networks))
+        return FittedLearner(c, tokenizer, tuple(networks), is_shuffled(self.name))
+
+    def steps(self, history: Panel) -> int:
+        """Of a network's training on this history."""
+        return steps_for(history, self.config)
 
     def check(self, history: Panel, horizons: Sequence[int]) -> None:
         """Raises what `fit` would raise of a history that is too short."""
-        _, members = self._prepared(history, horizons)
-        TrainingWindows(members, self.config.context, self.config.batch, self.seed)
+        self._windows(self._prepared(history, horizons)[1], self.seed)
 
     def _prepared(
         self, history: Panel, horizons: Sequence[int]
-    ) -> tuple[BarTokenizer, list[TokenisedBars]]:
-        c = self.config
-        tokenizer = fit_tokenizer(
-            history, horizons, c.tokens, field_bins=c.field_bins, return_bins=c.return_bins
-        )
+    ) -> tuple[BarTokenizer, list[Member]]:
+        tokenizer = fit_tokenizer(history, horizons, self.config)
         return tokenizer, tokenise(history, tokenizer)
+
+    def _windows(self, members: list[Member], seed: int) -> TrainingWindows:
+        c = self.config
+        return TrainingWindows(members, c.context, c.batch, seed, shuffle=is_shuffled(self.name))
 
     def network(self, tokenizer: BarTokenizer, seed: int) -> BarNetwork:
         """An untaught network: forecasts the tokeniser's own shape."""
         torch.manual_seed(seed)
-        return BarNetwork(self.backbone(), tokenizer, self.config)
+        return BarNetwork(self.body(), tokenizer, self.config)
 
-    def backbone(self) -> BackboneConfig:
-        """The preset's axes at this config's sizes."""
-        c = self.config
-        sizes = Sizes(
-            vocab_size=None,
-            context=c.context,
-            d_model=c.d_model,
-            n_layers=c.n_layers,
-            n_heads=c.n_heads,
-        )
+    def body(self) -> BackboneConfig | PerBarConfig:
+        """The named axes at this config's sizes."""
         with translated():
-            return sized(preset(self.name), sizes).replace(dropout=c.dropout)
+            return body_config(self.name, self.config)
 
     def _loss(self, network: BarNetwork, windows: TrainingWindows, k: int) -> Tensor:
-        """Mean cross-entropy in nats of the known return tokens after the first `skip` bars."""
+        """Of the head, in nats, after the first `skip` bars of each window."""
         batch = windows.draw(k)
-        tilt = network(batch.tokens, batch.inputs)[:, self.config.skip :]
-        log_p = network.log_probability(tilt).flatten(0, -2)
-        return torch.nn.functional.nll_loss(
-            log_p, batch.targets[:, self.config.skip :].flatten(), ignore_index=-1
-        )
+        said = network(batch.tokens, batch.inputs)
+        return network.head.loss(said, batch, self.config.skip)
 
-    def _recipe(self, seed: int) -> TrainRecipe:
+    def _recipe(self, seed: int, steps: int) -> TrainRecipe:
         c = self.config
-        head = GroupRule(prefix="head.", lr_factor=c.head_lr, weight_decay=c.head_weight_decay)
+        head = GroupRule(
+            prefix="head.returns.", lr_factor=c.head_lr, weight_decay=c.head_weight_decay
+        )
         return TrainRecipe(
-            steps=c.steps,
+            steps=steps,
             lr=c.lr,
             min_lr=c.lr,  # constant after the warm-up; the average of weights does the annealing
-            warmup=min(c.warmup, c.steps - 1),
+            warmup=min(c.warmup, steps - 1),
             betas=(0.9, 0.98),
             weight_decay=c.weight_decay,
             clip=c.clip,
@@ -154,4 +150,6 @@ def load_learner(
         with translated():
             load_weights(latest(path / f"seed-{number}" / "checkpoints"), network)
         networks.append(network.eval())
-    return FittedLearner(forecaster.config, tokenizer, tuple(networks))
+    return FittedLearner(
+        forecaster.config, tokenizer, tuple(networks), is_shuffled(forecaster.name)
+    )

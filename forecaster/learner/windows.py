@@ -1,50 +1,87 @@
 """Windows of tokenised bars: what a network is trained on and asked about.
 
-B windows, T bars a window, F token fields, I continuous inputs, H horizons.
+B windows, T bars, F token fields, I continuous inputs, H horizons, J targets: the tokens of each
+horizon's return, then of its variance where that is taught.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from forecaster.bars import Floats, Panel
 from forecaster.errors import DataError
 from forecaster.features import WARM_UP, features
+from forecaster.learner.levels import LevelBars
+from forecaster.learner.window import Window
 from forecaster.protocol import Origins
 from forecaster.tokens import BarTokenizer
 
+# Windows a step where only the last bar of each is scored, times those where nearly all are.
+LAST_ONLY = 4
+NOTHING = torch.empty(0)
+
+
+class Member(Protocol):
+    """One symbol's bars, ready to be cut into windows."""
+
+    @property
+    def locs(self) -> Floats:
+        """[T, H] where the prior's shape is centred, log return."""
+        ...
+
+    @property
+    def scales(self) -> Floats:
+        """[T, H] the prior's scale of each horizon's log return."""
+        ...
+
+    def window(self, start: int, stop: int) -> Window:
+        """Bars start .. stop-1."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
-class TokenisedBars:
-    """All bars of one symbol as arrays."""
+class TokenisedBars(Window):
+    """All bars of one symbol as one window: a bar's tokens are the same wherever it stands."""
 
-    tokens: NDArray[np.int64]  # [T, F]
-    inputs: NDArray[np.float32]  # [T, I]
-    targets: NDArray[np.int64]  # [T, H]; -1 where unknown
-    scales: Floats  # [T, H] the prior's scale of each horizon's log return
+    locs: Floats
+    scales: Floats
+
+    def window(self, start: int, stop: int) -> Window:
+        """Bars start .. stop-1."""
+        return Window(*(getattr(self, f.name)[start:stop] for f in fields(Window)))
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Windows as tensors; every position's targets."""
+    """Windows as tensors."""
 
     tokens: Tensor  # [B, T, F] int64
     inputs: Tensor  # [B, T, I] float32
-    targets: Tensor  # [B, T, H] int64; -1 where there is none
+    targets: Tensor  # [B, T, J] int64; -1 where there is none
+    returns: Tensor  # [B, T, H] float32, in units of the prior's scale; NaN where there is none
 
 
-def tokenise(panel: Panel, tokenizer: BarTokenizer) -> list[TokenisedBars]:
+def tokenise(panel: Panel, tokenizer: BarTokenizer) -> list[Member]:
     """Every member's bars, targets included where they have ended inside the panel."""
-    out = []
+    if tokenizer.kind == "levels":
+        return [LevelBars(bars, tokenizer) for bars in panel]
+    out: list[Member] = []
     for bars in panel:
         known = features(bars)
-        targets = tokenizer.encode_returns(bars, known)
-        inputs, scales = tokenizer.inputs(bars, known), tokenizer.scales(bars, known)
-        out.append(TokenisedBars(tokenizer.encode(known), inputs, targets, scales))
+        out.append(
+            TokenisedBars(
+                tokens=tokenizer.encode(known),
+                inputs=tokenizer.inputs(bars, known),
+                targets=tokenizer.targets(bars, known),
+                returns=tokenizer.standardised_returns(bars, known).astype(np.float32),
+                locs=tokenizer.locs(bars, known),
+                scales=tokenizer.scales(bars, known),
+            )
+        )
     return out
 
 
@@ -52,10 +89,11 @@ def tokenise(panel: Panel, tokenizer: BarTokenizer) -> list[TokenisedBars]:
 class TrainingWindows:
     """Batch k is a pure function of (seed, k): a resumed run draws what the first would."""
 
-    members: list[TokenisedBars]
+    members: Sequence[Member]
     context: int
     batch: int
     seed: int
+    shuffle: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a history in which no symbol fills a window."""
@@ -70,24 +108,37 @@ class TrainingWindows:
         """Windows of symbols in proportion to their length, starts uniform after the warm-up."""
         rng = np.random.default_rng((self.seed, k))
         spans = np.array([max(len(m.scales) - WARM_UP - self.context + 1, 0) for m in self.members])
-        flat = rng.integers(spans.sum(), size=self.batch)
+        count = self.batch * (LAST_ONLY if self.shuffle else 1)
+        flat = rng.integers(spans.sum(), size=count)
         ends = spans.cumsum()
         which = np.searchsorted(ends, flat, side="right")
         starts = flat - (ends - spans)[which] + WARM_UP
-        windows = [(self.members[i], s) for i, s in zip(which, starts, strict=True)]
-        return Batch(
-            tokens=_stack([m.tokens[s : s + self.context] for m, s in windows]),
-            inputs=_stack([m.inputs[s : s + self.context] for m, s in windows]),
-            targets=_stack([m.targets[s : s + self.context] for m, s in windows]),
-        )
+        windows = [
+            self.members[i].window(s, s + self.context) for i, s in zip(which, starts, strict=True)
+        ]
+        if self.shuffle:
+            windows = [shuffled(window, rng) for window in windows]
+        return _batch(windows)
+
+
+def shuffled(window: Window, rng: np.random.Generator) -> Window:
+    """The bars before the last in a random order; only the last one's targets are left.
+
+    A bar that moved forward would see its own future in what stands before it.
+    """
+    count = len(window.tokens)
+    order = np.append(rng.permutation(count - 1), count - 1)
+    targets, returns = np.full_like(window.targets, -1), np.full_like(window.returns, np.nan)
+    targets[-1], returns[-1] = window.targets[-1], window.returns[-1]
+    return Window(window.tokens[order], window.inputs[order], targets, returns)
 
 
 def origin_windows(
-    members: list[TokenisedBars], origins: Origins, context: int, batch: int
+    members: Sequence[Member], origins: Origins, context: int, batch: int, *, shuffle: bool = False
 ) -> Iterator[tuple[slice, Batch]]:
     """(rows, windows ending at those origins), every batch of one shape: bits depend on shapes.
 
-    Raises DataError for an origin with less than a context of bars behind it.
+    Without targets. Raises DataError for an origin with less than a context of bars behind it.
     """
     short = origins.bar < context - 1
     if short.any():
@@ -98,17 +149,16 @@ def origin_windows(
         )
     for first in range(0, len(origins), batch):
         rows = slice(first, min(first + batch, len(origins)))
-        index = np.resize(np.arange(rows.start, rows.stop), batch)  # a short last batch is refilled
-        windows = [(members[origins.member[i]], origins.bar[i] + 1) for i in index]
-        yield (
-            rows,
-            Batch(
-                tokens=_stack([m.tokens[e - context : e] for m, e in windows]),
-                inputs=_stack([m.inputs[e - context : e] for m, e in windows]),
-                targets=torch.empty(0, dtype=torch.int64),
-            ),
-        )
+        windows = []
+        for i in np.resize(np.arange(rows.start, rows.stop), batch):  # a short last one is refilled
+            bar = origins.bar[i]
+            window = members[origins.member[i]].window(bar + 1 - context, bar + 1)
+            windows.append(shuffled(window, np.random.default_rng(bar)) if shuffle else window)
+        stacked = _batch(windows)
+        yield rows, replace(stacked, targets=NOTHING, returns=NOTHING)
 
 
-def _stack(arrays: list[NDArray[np.generic]]) -> Tensor:
-    return torch.from_numpy(np.stack(arrays))
+def _batch(windows: Sequence[Window]) -> Batch:
+    return Batch(
+        *(torch.from_numpy(np.stack([getattr(w, f.name) for w in windows])) for f in fields(Window))
+    )

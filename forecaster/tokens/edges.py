@@ -7,7 +7,7 @@ import numpy as np
 from forecaster.bars import Floats
 from forecaster.distributions import LocationScale
 
-Kind = Literal["prior", "scaled", "uniform"]
+Kind = Literal["prior", "scaled", "uniform", "levels"]
 WIDEST = 5.0  # units of scale: the outermost edges of `uniform`
 TAIL_POWER = 1.6  # of `prior`: above 1 the bins are finer towards the tails
 
@@ -23,10 +23,15 @@ def field_edges(x: Floats, bins: int) -> tuple[float, ...]:
     return tuple(edges.tolist())
 
 
+def uniform_edges(bins: int) -> Floats:
+    """[bins - 1] equally far apart."""
+    return np.linspace(-WIDEST, WIDEST, bins - 1)
+
+
 def return_edges(kind: Kind, base: LocationScale, bins: int) -> Floats:
     """[H, K-1] in units of scale, for the shapes [1, H] of a prior."""
-    if kind == "uniform":
-        return np.tile(np.linspace(-WIDEST, WIDEST, bins - 1), (base.shape[1], 1))
+    if kind in ("uniform", "levels"):
+        return np.tile(uniform_edges(bins), (base.shape[1], 1))
     levels = np.arange(1, bins) / bins
     if kind == "prior":
         x = 2 * levels - 1

@@ -9,22 +9,18 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from forecaster.bars import Bars, Floats, Panel
+from forecaster.config import Record
 from forecaster.distributions import SkewT, StudentT
 from forecaster.econometrics.harx import Harx, fit_horizons
 from forecaster.econometrics.regressors import regressors
 from forecaster.econometrics.student_t import fit_shape
 from forecaster.features import WARM_UP, Features, cumulative_return
+from forecaster.tokens.levels import LevelPrior
 
 Vector = tuple[float, ...]
-
-
-class Record(BaseModel):
-    """Frozen, and strict about its keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class RangePrior(Record):
@@ -88,7 +84,7 @@ class HarxPrior(Record):
         return SkewT(loc, np.ones_like(loc), skew, df)
 
 
-Prior = Annotated[RangePrior | HarxPrior, Field(discriminator="law")]
+Prior = Annotated[RangePrior | HarxPrior | LevelPrior, Field(discriminator="law")]
 
 
 def fit_range_prior(

@@ -6,27 +6,31 @@ belongs to the bin above it. Kinds:
     prior     bins of a HARX density, finer towards its tails: the strongest classical model
     scaled    bins of equal mass under a Student-t of range-scaled returns
     uniform   bins of equal width of the same, as Ansari et al. 2024 (Chronos, section 3.1)
+    levels    bins of equal width of prices in units of their window: the bad example
 
 A density inside a bin has the shape of the prior, and its tails beyond the last edge.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from forecaster.bars import Bars, Floats, Panel
+from forecaster.bars import Bars, Floats
 from forecaster.distributions import Binned, bin_masses
-from forecaster.errors import DataError
-from forecaster.features import WARM_UP, Features, cumulative_return, features, known_moments
-from forecaster.tokens.edges import Kind, field_edges, return_edges
-from forecaster.tokens.prior import Prior, fit_harx_prior, fit_range_prior
+from forecaster.features import (
+    Features,
+    cumulative_return,
+)
+from forecaster.tokens.edges import Kind
+from forecaster.tokens.levels import LevelPrior
+from forecaster.tokens.prior import Prior
+from forecaster.tokens.variance import VarianceTokens
 
-VERSION = 2
+VERSION = 3
 CLIP = 5.0  # standard deviations of a continuous input
 
 
@@ -35,7 +39,7 @@ class BarTokenizer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[2] = VERSION
+    version: Literal[3] = VERSION
     kind: Kind
     prior: Prior
     fitted_until: str  # ISO time, UTC: the last close that the fit saw
@@ -44,6 +48,7 @@ class BarTokenizer(BaseModel):
     return_edges: tuple[tuple[float, ...], ...]  # H rows of K-1 edges of the scaled return
     input_mean: tuple[float, ...]
     input_deviation: tuple[float, ...]
+    variance: VarianceTokens | None = None
 
     @property
     def missing(self) -> int:
@@ -63,9 +68,13 @@ class BarTokenizer(BaseModel):
 
     def encode(self, known: Features) -> NDArray[np.int64]:
         """Ids [T, F] of a symbol's bars, MISSING where a field is not known."""
+        return self.encode_fields(known.geometry)
+
+    def encode_fields(self, values: Floats) -> NDArray[np.int64]:
+        """Values [T, F], NaN where unknown -> ids [T, F]."""
         ids = [
             np.where(np.isfinite(x), np.searchsorted(edges, x, side="right"), self.missing)
-            for x, edges in zip(known.geometry.T, self.field_edges, strict=True)
+            for x, edges in zip(values.T, self.field_edges, strict=True)
         ]
         return np.stack(ids, axis=1).astype(np.int64)
 
@@ -93,33 +102,63 @@ class BarTokenizer(BaseModel):
         """[T, H] the prior's scale of each horizon's return."""
         return self.prior.scales(bars, known)
 
+    def locs(self, bars: Bars, known: Features) -> Floats:
+        """[T, H] where the prior's shape is centred, as a log return: 0 unless levels are coded."""
+        if isinstance(self.prior, LevelPrior):
+            return self.prior.locs(bars, known)
+        return np.zeros((len(bars), len(self.horizons)))
+
     def inputs(self, bars: Bars, known: Features) -> NDArray[np.float32]:
         """Continuous inputs [T, I], standardised by the history, clipped; unknown ones are 0."""
         z = raw_inputs(self.prior, bars, known) - np.asarray(self.input_mean)
         z /= np.asarray(self.input_deviation)
         return np.nan_to_num(np.clip(z, -CLIP, CLIP)).astype(np.float32)
 
+    def standardised_returns(self, bars: Bars, known: Features) -> Floats:
+        """[T, H] in units of the prior; NaN where the target has not ended among these bars."""
+        ahead = np.stack([cumulative_return(bars, h) for h in self.horizons], axis=1)
+        return (ahead - self.locs(bars, known)) / self.scales(bars, known)
+
+    def encode_standardised(self, z: Floats) -> NDArray[np.int64]:
+        """z [T, H] -> return tokens [T, H]; -1 where unknown."""
+        bins = [
+            np.searchsorted(edges, x, side="right")
+            for x, edges in zip(z.T, self.return_edges, strict=True)
+        ]
+        return np.where(np.isfinite(z), np.stack(bins, axis=1), -1)
+
     def encode_returns(self, bars: Bars, known: Features) -> NDArray[np.int64]:
         """Return tokens [T, H]; -1 where the target has not ended among these bars."""
-        out = np.full((len(bars), len(self.horizons)), -1, dtype=np.int64)
-        scales = self.scales(bars, known)
-        for j, horizon in enumerate(self.horizons):
-            z = cumulative_return(bars, horizon) / scales[:, j]
-            there = np.isfinite(z)
-            out[there, j] = np.searchsorted(self.return_edges[j], z[there], side="right")
-        return out
+        return self.encode_standardised(self.standardised_returns(bars, known))
+
+    def targets(self, bars: Bars, known: Features) -> NDArray[np.int64]:
+        """What a network is taught, [T, J]: return tokens, then variance tokens where there are."""
+        returns = self.encode_returns(bars, known)
+        if self.variance is None:
+            return returns
+        return np.concatenate((returns, self.variance.encode(bars)), axis=1)
+
+    def target_masses(self) -> Floats:
+        """[J, K] mass of each target's bins under the priors: what an untaught network says."""
+        if self.variance is None:
+            return self.bin_masses()
+        return np.concatenate((self.bin_masses(), self.variance.bin_masses()))
 
     def bin_masses(self) -> Floats:
         """[H, K] mass of each return bin under the prior: an untaught model's forecast."""
         return bin_masses(self.prior.base(), np.array(self.return_edges))
 
-    def density(self, scales: Floats, probabilities: Floats) -> Binned:
-        """Densities [N, H] of the log return: scales [N, H], bin probabilities [N, H, K]."""
+    def density(self, scales: Floats, probabilities: Floats, locs: Floats | None = None) -> Binned:
+        """Densities [N, H] of the log return: bin probabilities [N, H, K], scales and locs [N, H].
+
+        No locs: zero, as they are unless levels are coded.
+        """
         return Binned(
             base=self.prior.base(),
             edges=np.array(self.return_edges),
             scale=scales,
             probabilities=probabilities,
+            loc=np.zeros((1, 1)) if locs is None else locs,
         )
 
 
@@ -128,35 +167,3 @@ def raw_inputs(prior: Prior, bars: Bars, known: Features) -> Floats:
     roots = np.sqrt(np.array(prior.horizons, dtype=np.float64))
     distance = np.log(prior.scales(bars, known) / (known.scale[:, None] * roots))
     return np.concatenate((known.inputs, distance), axis=1)
-
-
-def fit_tokenizer(
-    history: Panel, horizons: Sequence[int], kind: Kind, *, field_bins: int, return_bins: int
-) -> BarTokenizer:
-    """A tokeniser of all symbols' bars of the history. Raises DataError where there are too few."""
-    known = [features(bars) for bars in history]
-    geometry = np.concatenate([each.geometry[WARM_UP:] for each in known])
-    if len(geometry) < 2 * return_bins:
-        raise DataError(
-            f"{', '.join(history.symbols)}: {len(geometry)} bars after the first {WARM_UP} of each,"
-            f" needs at least {2 * return_bins} for {return_bins} bins; fetch more history"
-        )
-    prior = (
-        fit_harx_prior(history, horizons)
-        if kind == "prior"
-        else fit_range_prior(history, known, horizons)
-    )
-    inputs = np.concatenate(
-        [raw_inputs(prior, b, f)[WARM_UP:] for b, f in zip(history, known, strict=True)]
-    )
-    mean, deviation = known_moments(inputs)
-    return BarTokenizer(
-        kind=kind,
-        prior=prior,
-        fitted_until=str(history.clock[-1]),
-        field_edges=tuple(field_edges(x, field_bins) for x in geometry.T),
-        field_bins=field_bins,
-        return_edges=tuple(map(tuple, return_edges(kind, prior.base(), return_bins).tolist())),
-        input_mean=tuple(mean.tolist()),
-        input_deviation=tuple(deviation.tolist()),
-    )

@@ -25,10 +25,15 @@ from forecaster.protocol import Forecaster, Origins
 
 HORIZONS = (1, 5)
 SMALL = LearnerConfig(context=32, d_model=16, n_layers=1, n_heads=2, steps=5, seeds=1, batch=8)
+LEVELS = SMALL.model_copy(update={"tokens": "levels", "variance_tokens": False})
 EVERY = [
     *BASELINES.values(),
     BackboneForecaster("llama", SMALL),
     BackboneForecaster("classic", SMALL),
+    BackboneForecaster("llama-shuffled", SMALL),
+    BackboneForecaster(
+        "mlp", SMALL.model_copy(update={"tokens": "levels", "variance_tokens": False})
+    ),
 ]
 every = pytest.mark.parametrize("forecaster", EVERY, ids=lambda each: each.name)
 

@@ -5,16 +5,18 @@ import pytest
 from panels import garch_panel, rewritten_after, walk_panel
 
 from forecaster.bars import Panel
+from forecaster.config import LearnerConfig
 from forecaster.distributions import SkewT
 from forecaster.errors import DataError
 from forecaster.features import features
 from forecaster.tokens import WIDEST, BarTokenizer, Kind, fit_tokenizer, smooth_basis
 
-KINDS: list[Kind] = ["prior", "scaled", "uniform"]
+KINDS: list[Kind] = ["prior", "scaled", "uniform", "levels"]
 
 
 def fitted(panel: Panel, kind: Kind = "scaled") -> BarTokenizer:
-    return fit_tokenizer(panel, (1, 5), kind, field_bins=16, return_bins=32)
+    config = LearnerConfig(tokens=kind, return_bins=32, variance_tokens=kind != "levels")
+    return fit_tokenizer(panel, (1, 5), config)
 
 
 @pytest.mark.parametrize("kind", KINDS)
