@@ -110,7 +110,11 @@ class Bars:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Several symbols' bars of one interval, on one clock. Symbols may start, end and miss days."""
+    """Several symbols' bars of one interval, on one clock. Symbols may start, end and miss days.
+
+    Members are put in order of their names: fits and draws over several symbols depend on their
+    order to the last bit, and the order in which they were asked for must not count.
+    """
 
     members: tuple[Bars, ...]
 
@@ -127,6 +131,8 @@ class Panel:
                 )
             if names.count(bars.symbol) > 1:
                 raise UsageError(f"symbol {bars.symbol} is given twice: name it once")
+        ordered = tuple(sorted(self.members, key=lambda bars: str(bars.symbol)))
+        object.__setattr__(self, "members", ordered)
 
     def __iter__(self) -> Iterator[Bars]:
         return iter(self.members)
