@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from forecaster.bars import Times
 
+MOST_EVER = np.datetime64("9999-01-01")  # no cut at all
 EVERYONE = "all"  # the symbol of what belongs to no single one
 
 

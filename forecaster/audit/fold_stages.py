@@ -10,6 +10,7 @@ from forecaster.bars import Panel
 from forecaster.errors import DataError
 from forecaster.folds import Fold, Schedule, walk_forward
 
+MOVING = ("no future", "symbol ends", "fewer bars")  # futures with another clock
 REFITS = 12  # folds in the audited stretch: many borders
 
 
@@ -104,8 +105,8 @@ def fold_laws(examples: int) -> list[Law]:
     """Borders, histories, origins."""
     by_hand = "folds, histories and origins are what their definition says; the purge"
     same = "borders and origins known by the cut are the same under another future"
-    blind = blind_to_the_future(of_folds, 21, stirring=("no future", "fewer bars"))
+    blind = blind_to_the_future(of_folds, 21, cuts="after", futures=MOVING)
     return [
         Law("folds", "P9", by_hand, 1, folds_by_hand),
-        Law("folds", "P14", same, examples, blind),
+        Law("folds", "P14", same, 2 * examples, blind),
     ]

@@ -7,17 +7,17 @@ for byte; and something after it moves, or the stage does not read its bars at a
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from forecaster.audit.emitted import Emitted, Finding, first_difference, moment_text
+from forecaster.audit.emitted import MOST_EVER, Emitted, Finding, first_difference, moment_text
 from forecaster.audit.poison import FUTURES, poisoned
 from forecaster.audit.subject import Subject
 from forecaster.bars import Panel
 
 Emit = Callable[[Subject, Panel], list[Emitted]]
-STIRRING = ("noise", "times 100", "crash")  # futures that whoever reads prices must feel
+Cuts = Literal["any", "fold", "after"]  # anywhere, in the fold's test, from its start to the end
 
 
 @dataclass(frozen=True)
@@ -68,52 +68,69 @@ def tried(law: Law, subject: Subject) -> Check:
 
 
 def blind_to_the_future(
-    emit: Emit, seed: int, *, from_fold: bool = False, stirring: tuple[str, ...] = STIRRING
-) -> Callable[..., Any]:
-    """The law of the future over a stage's account.
+    emit: Emit,
+    seed: int,
+    *,
+    cuts: Cuts = "any",
+    futures: tuple[str, ...] = FUTURES,
+    each_part: bool = False,
+) -> Callable[[Subject, int], Finding | None]:
+    """The law of the future over a stage's account, and that later rows do move.
 
-    Cuts fall anywhere, half of them about the fold's borders; `from_fold` keeps them from the
-    fold's first origin on, for a stage that says nothing earlier; `stirring` are the futures that
-    must move something.
+    With `each_part`, those of every part. Half of the cuts fall about the fold's first origin, the
+    rest anywhere in `cuts`.
     """
 
     def check(subject: Subject, examples: int) -> Finding | None:
         before = emit(subject, subject.panel)
-        stirred = False
+        still = {one.part for one in before}
+        parts = len(still)
         for i in range(examples):
             rng = np.random.default_rng((seed, i))
-            cut = drawn_cut(subject, rng, from_fold=from_fold)
-            kind = FUTURES[i % len(FUTURES)]
+            cut = drawn_cut(subject, rng, cuts)
+            kind = futures[i % len(futures)]
             after = emit(subject, poisoned(subject.panel, cut, kind, seed + i))
             found = first_difference(before, after, cut)
             if found is not None:
                 how = f"{found.what} when the bars after {moment_text(cut)} become: {kind}"
                 return Finding(how, found.symbol, found.date)
-            stirred |= kind in stirring and _moved(before, after, cut)
-        if examples and not stirred:
-            return Finding("no future moves any later row: it does not read the bars it is given")
+            still -= _moved(before, after, cut)
+        if still and (each_part or len(still) == parts):
+            return Finding(f"no future moves a later row of {min(still)}: its bars are not read")
         return None
 
     return check
 
 
-def drawn_cut(subject: Subject, rng: np.random.Generator, *, from_fold: bool) -> np.datetime64:
+def drawn_cut(subject: Subject, rng: np.random.Generator, cuts: Cuts = "any") -> np.datetime64:
     """A moment at which some bar closed, with bars after it."""
     clock = subject.panel.clock
-    border = int(np.searchsorted(clock, subject.fold.test_from))
-    until = int(np.searchsorted(clock, subject.fold.test_until)) if from_fold else len(clock) - 1
-    first = border if from_fold else min(subject.fold.fewest_past, border)
+    border, until = (
+        int(np.searchsorted(clock, each))
+        for each in (subject.fold.test_from, subject.fold.test_until)
+    )
+    first, last = {
+        "any": (min(subject.fold.fewest_past, border), len(clock) - 2),
+        "fold": (border, until),
+        "after": (border, len(clock) - 2),
+    }[cuts]
     if rng.random() < 0.5:
-        at = border + int(rng.integers(0 if from_fold else -3, 4))
+        at = border + int(rng.integers(-3 if cuts == "any" else 0, 4))
     else:
-        at = int(rng.integers(first, max(until, first + 1)))
+        at = int(rng.integers(first, max(last, first + 1)))
     return clock[min(max(at, 0), len(clock) - 2)]
 
 
-def _moved(before: Sequence[Emitted], after: Sequence[Emitted], cut: np.datetime64) -> bool:
-    """Whether anything known after the cut differs."""
-    trimmed = [[_after(e, cut) for e in side] for side in (before, after)]
-    return first_difference(trimmed[0], trimmed[1], np.datetime64("9999-01-01")) is not None
+def _moved(before: Sequence[Emitted], after: Sequence[Emitted], cut: np.datetime64) -> set[str]:
+    """The parts of which anything known after the cut differs."""
+    others = {(e.part, e.symbol): e for e in after}
+    moved = set()
+    for one in before:
+        other = others.get((one.part, one.symbol))
+        later = [_after(one, cut)], [] if other is None else [_after(other, cut)]
+        if first_difference(*later, MOST_EVER) is not None:
+            moved.add(one.part)
+    return moved
 
 
 def _after(one: Emitted, cut: np.datetime64) -> Emitted:

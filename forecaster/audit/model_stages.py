@@ -36,14 +36,14 @@ def fit_of_another_future(
 def answers_at(name: str, subject: Subject, panel: Panel) -> list[Emitted]:
     """A fitted model's densities, known at each origin's close."""
     past, origins = subject.fold.past(panel), subject.fold.origins(panel)
-    told = subject.fits[name][0].forecast(past, origins, subject.horizons)
+    told = subject.fitted(name).forecast(past, origins, subject.horizons)
     return subject.emitted("density", past, origins, answers(told))
 
 
 def asked_otherwise(forecaster: Forecaster, subject: Subject, examples: int) -> Finding | None:
     """Some origins in another order, and one alone, get the answers that all of them got."""
     past, all_ = subject.past, subject.origins
-    fitted = subject.fits[forecaster.name][0]
+    fitted = subject.fitted(forecaster.name)
     whole = answers(fitted.forecast(past, all_, subject.horizons))
     for i in range(examples):
         rng = np.random.default_rng((4, i))
@@ -79,7 +79,7 @@ def model_laws(forecasters: tuple[Forecaster, ...], examples: int) -> Iterator[L
     for each in forecasters:
         name = each.name
         fit = partial(fit_of_another_future, each)
-        blind = blind_to_the_future(partial(answers_at, name), 18, from_fold=True)
+        blind = blind_to_the_future(partial(answers_at, name), 18, cuts="fold")
         yield Law(f"fit: {name}", "P10", "no bar after the history counts", few, fit)
         yield Law(f"forecast: {name}", "P11", "no bar after the origin counts", some, blind)
         asked = partial(asked_otherwise, each)

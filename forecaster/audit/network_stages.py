@@ -53,8 +53,8 @@ def training_batches(subject: Subject, panel: Panel) -> list[Emitted]:
     until = np.array([subject.fold.train_until])
     for learner in subject.learners:
         fitted, history = subject.learner(learner.name), subject.fold.history(panel)
-        for k in range(DRAWS):
-            for name, values in probe.training_arrays(fitted, history, 0, k).items():
+        for k, batch in enumerate(probe.training_arrays(fitted, history, 0, DRAWS)):
+            for name, values in batch.items():
                 part = f"{learner.name} {name} of batch {k}"
                 out.append(Emitted(part, EVERYONE, until, values[None]))
     return out
@@ -72,8 +72,7 @@ def windows_are_of_the_history(subject: Subject, examples: int) -> Finding | Non
             for m, member in enumerate(members)
             for s in range(len(member.inputs) - fitted.config.context + 1)
         }
-        for k in range(examples):
-            batch = probe.training_arrays(fitted, history, 1, k)
+        for batch in probe.training_arrays(fitted, history, 1, examples):
             for inputs, targets in zip(batch["inputs"], batch["targets"], strict=True):
                 where = runs.get(inputs.tobytes())
                 if where is None:
@@ -159,7 +158,7 @@ def network_laws(examples: int) -> list[Law]:
     return [
         Law("tokeniser fit", "P5", fit, few, tokeniser_of_another_future),
         Law("training windows", "P8", stays, some, training_law),
-        Law("training windows", "P8", runs, some, windows_are_of_the_history),
-        Law("network inputs", "P4", fed, some, blind_to_the_future(questions, 17, from_fold=True)),
+        Law("training windows", "P8", runs, 10 * examples, windows_are_of_the_history),
+        Law("network inputs", "P4", fed, some, blind_to_the_future(questions, 17, cuts="fold")),
         Law("network", "P6", causal, some, networks_are_causal),
     ]

@@ -30,7 +30,7 @@ def audit_predictions(
     file = in_log_returns(raw, bars)
     notes = [f"{len(raw.frame)} rows, models {', '.join(sorted(raw.frame['model'].unique()))}"]
     notes += file.notes
-    checks = [_looked(*each, len(raw.frame)) for each in _faults(raw, file, bars)]
+    checks = [_looked(*each, len(raw.frame)) for each in _faults(raw, file)]
     leaks = [_looked(*each, len(raw.frame)) for each in _smells(raw, file, bars)]
     if against is not None:
         earlier = read_foreign(against)
@@ -59,7 +59,7 @@ def audit_predictions(
     }
 
 
-def _faults(raw: Foreign, file: Foreign, bars: Panel | None) -> list[tuple[str, str, str, Look]]:
+def _faults(raw: Foreign, file: Foreign) -> list[tuple[str, str, str, Look]]:
     """What is wrong without being knowledge of the future."""
     return [
         ("rows", "key", "no key twice, no forecast missing", lambda: alignment.keys(raw)),

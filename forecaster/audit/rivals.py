@@ -1,4 +1,4 @@
-"""Our baselines on a foreign file's very questions: what skill it shows, and whether it can be true.
+"""Our baselines on a foreign file's questions: what skill it shows, and whether it can be true.
 
 The score is the mean pinball loss over the file's levels, which is half the CRPS in the limit.
 """
@@ -36,7 +36,12 @@ def rival_quantiles(
     """[n, Q] of each of our baselines at the rows' cutoffs, refitted as in a backtest; else NaN."""
     out = {name: np.full((len(rows), len(levels)), np.nan) for name in RIVALS}
     first = rows["cutoff"].min().to_datetime64()
-    schedule = Schedule(test_from=first, refit_every=REFIT_EVERY, fewest_past=FEWEST_PAST)
+    schedule = Schedule(
+        test_from=first,
+        refit_every=REFIT_EVERY,
+        fewest_past=FEWEST_PAST,
+        fewest_history=FEWEST_PAST,
+    )
     index = pd.MultiIndex.from_arrays([rows["unique_id"], rows["cutoff"]])
     for fold in walk_forward(panel, schedule):
         asked = fold.origins(panel)
@@ -81,7 +86,8 @@ def skill(file: Foreign, panel: Panel) -> tuple[Finding | None, list[str]]:
         best = min(rivals, key=lambda name: rivals[name].mean())
         gain = 1 - ours.mean() / rivals[best].mean()
         _, t, p = diebold_mariano(ours, rivals[best], h)
-        line = f"{model}: pinball skill {gain:+.1%} over {best} at h = {h} (p = {p:.2g}, n = {len(ours)} dates)"
+        sample = f"p = {p:.2g}, n = {len(ours)} dates"
+        line = f"{model}: pinball skill {gain:+.1%} over {best} at h = {h} ({sample})"
         notes.append(line)
         if gain > MOST_SKILL and t < -4 and found is None:
             found = Finding(f"{line}; above {MOST_SKILL:.0%} is not plausible")

@@ -107,7 +107,7 @@ def run_laws(examples: int) -> list[Law]:
     """The tables that a run writes."""
     few = max(examples // 20, 2)
     same = "rows known by the cut are the same bytes under another future"
-    tables = blind_to_the_future(of_cells, 22, from_fold=True)
+    tables = blind_to_the_future(of_cells, 22, cuts="fold")
     later = f"{APPENDED} more bars leave earlier rows as they are"
     return [
         Law("truth", "P12", "y is the return that came", 1, truth_by_hand),

@@ -58,14 +58,17 @@ class Subject:
         return self.fold.origins(self.panel)
 
     @cached_property
-    def fits(self) -> dict[str, tuple[Fitted, float]]:
-        """Every model on the fold's true history, by name, and the seconds that it took."""
-        history, found = self.fold.history(self.panel), {}
-        for each in self.forecasters:
+    def _fits(self) -> dict[str, tuple[Fitted, float]]:
+        return {}
+
+    def fitted(self, name: str) -> Fitted:
+        """A model on the fold's true history; fitted when it is first asked for, then kept."""
+        if name not in self._fits:
             began = time.perf_counter()
-            fitted = each.fit(history, self.horizons)
-            found[each.name] = fitted, time.perf_counter() - began
-        return found
+            chosen = next(each for each in self.forecasters if each.name == name)
+            fitted = chosen.fit(self.fold.history(self.panel), self.horizons)
+            self._fits[name] = fitted, time.perf_counter() - began
+        return self._fits[name][0]
 
     @property
     def learners(self) -> tuple[BackboneForecaster, ...]:
@@ -75,12 +78,17 @@ class Subject:
     @cached_property
     def through_cells(self) -> tuple[Forecaster, ...]:
         """Models for laws on whole cells: the two that are fitted fastest, and one learner."""
-        quick = sorted(self.forecasters, key=lambda each: self.fits[each.name][1])
+
+        def seconds(each: Forecaster) -> float:
+            self.fitted(each.name)
+            return self._fits[each.name][1]
+
+        quick = sorted(self.forecasters, key=seconds)
         return (*dict.fromkeys((*quick[:2], *self.learners[:1])),)
 
     def learner(self, name: str) -> FittedLearner:
         """A fitted network by its preset's name."""
-        return cast(FittedLearner, self.fits[name][0])
+        return cast(FittedLearner, self.fitted(name))
 
     def tokenizer(self, learner: BackboneForecaster) -> BarTokenizer:
         """What the true history fitted."""

@@ -23,12 +23,12 @@ MODES: tuple[Mode, ...] = ("eval", "train")
 
 
 def training_arrays(
-    fitted: FittedLearner, history: Panel, seed: int, k: int
-) -> dict[str, NDArray[np.generic]]:
-    """Batch k of training: tokens, inputs and targets, windows first."""
+    fitted: FittedLearner, history: Panel, seed: int, count: int
+) -> list[dict[str, NDArray[np.generic]]]:
+    """The first `count` batches of training: tokens, inputs and targets, windows first."""
     members = windows.tokenise(history, fitted.tokenizer)
     drawn = windows.TrainingWindows(members, fitted.config.context, fitted.config.batch, seed)
-    return _arrays(drawn.draw(k))
+    return [_arrays(drawn.draw(k)) for k in range(count)]
 
 
 def question_arrays(
