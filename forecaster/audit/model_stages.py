@@ -80,9 +80,9 @@ def model_laws(forecasters: tuple[Forecaster, ...], examples: int) -> Iterator[L
         name = each.name
         fit = partial(fit_of_another_future, each)
         blind = blind_to_the_future(partial(answers_at, name), 18, cuts="fold")
-        yield Law(f"fit: {name}", "P10", "no bar after the history counts", few, fit)
-        yield Law(f"forecast: {name}", "P11", "no bar after the origin counts", some, blind)
         asked = partial(asked_otherwise, each)
         yield Law(f"forecast: {name}", "P11", "no other origin counts", few + 1, asked)
+        yield Law(f"fit: {name}", "P10", "no bar after the history counts", few, fit)
+        yield Law(f"forecast: {name}", "P11", "no bar after the origin counts", some, blind)
         unit = partial(prices_have_no_unit, each)
         yield Law(f"forecast: {name}", "P2", "prices have no unit", 1, unit)

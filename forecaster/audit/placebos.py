@@ -150,7 +150,7 @@ def _origins_within(panel: Panel, fewest: int) -> Origins:
     return Origins(member, np.concatenate([fewest + np.arange(n) for n in counts]))
 
 
-def _placebo(kind: str, subject: Subject, seed: int) -> tuple[Panel, Fold]:
+def market_of(kind: str, subject: Subject, seed: int) -> tuple[Panel, Fold]:
     """The placebo's bars, and one fold of them."""
     longest = sorted(subject.whole.panel, key=lambda bars: (-len(bars), str(bars.symbol)))
     members = []
@@ -171,7 +171,7 @@ def placebo_check(kind: str, subject: Subject, examples: int) -> Finding | None:
     config = subject.whole.config.learner.model_copy(update={"steps": STEPS, "seeds": 1})
     learner = replace(subject.learners[0], config=config)
     for seed in range(examples):
-        panel, fold = _placebo(kind, subject, seed)
+        panel, fold = market_of(kind, subject, seed)
         nats, t = gain(learner, panel, fold)
         if nats > MOST_GAIN and t > MOST_T:
             what = f"{learner.name} gains {nats:+.4f} nats (t = {t:.1f}) where nothing can be known"

@@ -462,7 +462,8 @@ def learner_scales_by_the_whole_past(patch: Patch) -> None:
 
     def tokenise(panel: Panel, tokenizer: Any) -> list[windows.TokenisedBars]:
         return [
-            replace(m, scales=m.scales * (1 + m.scales.max())) for m in original(panel, tokenizer)
+            replace(m, scales=m.scales * (1 + np.nanmax(m.scales)))
+            for m in original(panel, tokenizer)
         ]
 
     patch.setattr(fitted_module, "tokenise", tokenise)
