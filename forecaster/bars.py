@@ -112,8 +112,7 @@ class Bars:
 class Panel:
     """Several symbols' bars of one interval, on one clock. Symbols may start, end and miss days.
 
-    Members are put in order of their names: fits and draws over several symbols depend on their
-    order to the last bit, and the order in which they were asked for must not count.
+    In order of their names: sums over members depend on it, and how they were asked for must not.
     """
 
     members: tuple[Bars, ...]
@@ -131,8 +130,7 @@ class Panel:
                 )
             if names.count(bars.symbol) > 1:
                 raise UsageError(f"symbol {bars.symbol} is given twice: name it once")
-        ordered = tuple(sorted(self.members, key=lambda bars: str(bars.symbol)))
-        object.__setattr__(self, "members", ordered)
+        object.__setattr__(self, "members", tuple(sorted(self, key=lambda bars: str(bars.symbol))))
 
     def __iter__(self) -> Iterator[Bars]:
         return iter(self.members)
