@@ -124,7 +124,8 @@ def _long(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[float, ...]]:
 def _melted(path: Path, frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[float, ...]]:
     """One block of rows a model column."""
     keys = [name for name in ("unique_id", "ds", "cutoff", "y", "h") if name in frame]
-    numbers = [c for c in frame if c not in keys and pd.api.types.is_numeric_dtype(frame[c])]
+    names = [str(c) for c in frame if c not in keys]
+    numbers = [c for c in names if pd.api.types.is_numeric_dtype(frame[c])]
     models = [c for c in numbers if not INTERVAL.match(c) and not c.endswith("-median")]
     models = [c for c in models if c not in ASIDE]
     if not models:

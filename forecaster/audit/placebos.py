@@ -89,7 +89,7 @@ class Recalibration:
 
 def _terms(u: Floats) -> Floats:
     """[n, TERMS] P_1 .. of 2u - 1."""
-    return legendre.legvander(2 * u - 1, TERMS)[:, 1:]
+    return np.asarray(legendre.legvander(2 * u - 1, TERMS)[:, 1:], dtype=np.float64)
 
 
 def _normaliser(theta: Floats) -> tuple[float, Floats]:

@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from forecaster.audit import placebos
 from forecaster.audit.bar_stages import bar_laws
 from forecaster.audit.fold_stages import fold_laws
 from forecaster.audit.laws import Check, Law, tried
 from forecaster.audit.model_stages import model_laws
 from forecaster.audit.network_stages import network_laws
-from forecaster.audit.placebos import placebo_laws
+from forecaster.audit.placebos import BARS, STEPS, SYMBOLS, placebo_laws
 from forecaster.audit.run_stages import run_laws
 from forecaster.audit.subject import Subject, reduced
 from forecaster.backtest import Plan
@@ -66,5 +65,5 @@ def _notes(about: dict[str, Any], laws: int) -> list[str]:
         f" {about['of_bars']} bars, {about['origins']} origins, networks of"
         f" {about['learner_steps']} of {about['of_learner_steps']} steps and"
         f" {about['learner_seeds']} of {about['of_learner_seeds']} seeds; placebos:"
-        f" {placebos.SYMBOLS} symbols, {placebos.BARS} bars, {placebos.STEPS} steps, one seed"
+        f" {SYMBOLS} symbols, {BARS} bars, {STEPS} steps, one seed"
     ]

@@ -156,8 +156,10 @@ def too_calibrated(file: Foreign) -> Finding | None:
 
 def miscalibrated(file: Foreign) -> Finding | None:
     """A fault, no smell: central bands cover less or more than they say."""
-    for model, rows in file.shortest().groupby("model") if len(file.levels) > 1 else ():
-        low, high = file.levels[0], file.levels[-1]
+    if len(file.levels) < 2:
+        return None
+    low, high = min(file.levels), max(file.levels)
+    for model, rows in file.shortest().groupby("model"):
         q, y = file.quantiles(rows), rows["y"].to_numpy()
         inside = (y >= q[:, 0]) & (y <= q[:, -1])
         t = student_t(rows, inside - (high - low))
@@ -183,7 +185,7 @@ def changed(file: Foreign, earlier: Foreign) -> Finding | None:
     if gone.any():
         return at_row("rows of the earlier file are gone", both[gone])
     moved = np.abs(later - before) > 1e-12 + 1e-9 * np.abs(before)
-    rows = both[moved.any(axis=1)]
+    rows = both.loc[moved.any(axis=1)]
     if not len(rows):
         return None
     size = float(np.nanmax(np.abs(later - before)))

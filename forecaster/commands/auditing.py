@@ -82,15 +82,8 @@ def _bars(given: Audit) -> Panel | None:
 def show(record: dict[str, Any]) -> None:
     """A row a law, what was reduced, and the verdict."""
     table = Table(title=f"audit of {record['target']}", title_justify="left")
-    for name, justify in (
-        ("stage", "left"),
-        ("law", "left"),
-        ("what must hold", "left"),
-        ("examples", "right"),
-        ("verdict", "left"),
-        ("seconds", "right"),
-    ):
-        table.add_column(name, justify=justify)
+    for name in ("stage", "law", "what must hold", "examples", "verdict", "seconds"):
+        table.add_column(name, justify="right" if name in {"examples", "seconds"} else "left")
     for check in record["checks"]:
         verdict = Text("holds" if check["holds"] else str(check["finding"]))
         words = (Text(check["stage"]), check["law"], Text(check["states"]))

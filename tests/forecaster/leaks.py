@@ -39,7 +39,7 @@ def leak(stage: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch], No
 def everywhere(patch: Patch, original: Any, mutant: Any) -> None:
     """Put a mutant wherever a module of ours holds the original."""
     for name, module in list(sys.modules.items()):
-        if name.startswith("forecaster") and module is not None:
+        if name.startswith("forecaster"):
             for attribute, value in list(vars(module).items()):
                 if value is original:
                     patch.setattr(module, attribute, mutant)

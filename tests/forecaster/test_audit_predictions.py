@@ -202,7 +202,7 @@ def narrow(f: pd.DataFrame) -> pd.DataFrame:
     return f.assign(**{name: f[name] / 3 for name in QUANTILES})
 
 
-FAULTS = {
+FAULTS: dict[Change, str] = {
     crossed: "quantiles cross",
     repeated: "twice",
     unanswered: "missing",
