@@ -44,6 +44,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"backtest", "fetching"},
         {"summary", "training"},
         {"workflows", "boundary", "tables", "details"},
+        {"audit"},
         {"commands"},
         {"cli"},
     ],

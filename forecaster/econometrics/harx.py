@@ -54,7 +54,9 @@ class Harx:
             intercept, slope = self.intercept[i], self.slope[i]
         else:
             intercept, slope = self.intercept.mean(), self.slope.mean(axis=0)
-        return np.exp(intercept + standardised(x, self.mean, self.deviation) @ slope)
+        z = standardised(x, self.mean, self.deviation)
+        # Not `z @ slope`: its bits depend on T, and bars that come later would change earlier rows.
+        return np.exp(intercept + (z * slope).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
