@@ -1,6 +1,7 @@
-"""Every initial value, in one table with its source; gains start at 1 and biases at 0.
+"""Every initial value, in one table with its source.
 
-All matrices are drawn from N(0, std^2).
+Gains start at 1, biases and the weights of short convolutions at 0. All matrices are drawn from
+N(0, std^2).
 
 | what                              | std                  | source                                |
 |-----------------------------------|----------------------|---------------------------------------|

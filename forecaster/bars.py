@@ -110,7 +110,10 @@ class Bars:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """Several symbols' bars of one interval, on one clock. Symbols may start, end and miss days."""
+    """Several symbols' bars of one interval, on one clock. Symbols may start, end and miss days.
+
+    In order of their names: sums over members depend on it, and how they were asked for must not.
+    """
 
     members: tuple[Bars, ...]
 
@@ -127,6 +130,7 @@ class Panel:
                 )
             if names.count(bars.symbol) > 1:
                 raise UsageError(f"symbol {bars.symbol} is given twice: name it once")
+        object.__setattr__(self, "members", tuple(sorted(self, key=lambda bars: str(bars.symbol))))
 
     def __iter__(self) -> Iterator[Bars]:
         return iter(self.members)

@@ -116,6 +116,25 @@ def predict(**given: Any) -> None:
     training.predict(training.Predict(**given))
 
 
+@cli.command()
+@click.argument("target", type=FILE)
+@click.option("--examples", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--source", help="Bars for a predictions file: bundled, csv, ... instead of a store.")
+@click.option("--path", type=FILE, help="The file of --source csv or parquet.")
+@click.option("--interval", default="1d", show_default=True)
+@click.option("--against", type=FILE, metavar="EARLIER", help="An earlier predictions file.")
+@options("symbols", "store", "json", "quiet")
+def audit(**given: Any) -> None:
+    """Look for knowledge of the future.
+
+    TARGET is a run folder (leak laws and placebos on its configuration and bars) or a predictions
+    file, ours or a foreign one. Exit code 11 where something is found.
+    """
+    from forecaster.commands import auditing
+
+    auditing.audit(auditing.Audit(**given))
+
+
 @cli.group()
 def runs() -> None:
     """Runs that are there."""

@@ -19,6 +19,12 @@ COSTS = {
     "harx_own": 1.0,
     "harx_pooled": 0.6,
     "harx": 1.1,
+    "egarch_skew_t": 0.7,
+    "filtered_historical": 0.6,
+    "har_empirical": 0.2,
+    "boosted_quantiles": 0.9,
+    "pool_garch_har": 2.5,
+    "pool_classical": 6.5,
 }
 CHEAP = 0.1  # every other baseline
 LEARNER_COST = 4.7  # a seed of 100 steps

@@ -45,6 +45,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"summary", "training"},
         {"sampling"},
         {"workflows", "boundary", "tables", "details"},
+        {"audit"},
         {"commands"},
         {"cli"},
     ],

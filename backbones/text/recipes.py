@@ -82,7 +82,12 @@ FAST = TextRecipe(
         steps=350, lr=1.5e-2, muon=MuonRule(lr=0.04, momentum=0.95), evaluate_every=None
     ),
 )
-"""As good as nanoGPT's CPU example in a small part of its time."""
+"""A small model in few steps, meant for preset llama_conv_relu2 (0.15 M parameters).
+
+Chosen on the split "selection" (seed 1), where it has 1.816 nats a character; without QK norm
+1.819, with 2 heads 1.826, with 300 steps 1.844. Sizes and rates come from earlier runs that were
+scored on the validation part: slightly optimistic.
+"""
 
 SMOKE = TextRecipe(
     d_model=32,

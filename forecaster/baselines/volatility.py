@@ -7,9 +7,9 @@ import numpy as np
 
 from forecaster.bars import Bars, Floats, Panel
 from forecaster.baselines.per_symbol import at_origins, scale_by_root
-from forecaster.distributions import Gaussian, SkewT, StudentT
+from forecaster.distributions import Gaussian, StudentT
+from forecaster.econometrics.egarch import Egarch
 from forecaster.econometrics.garch import Garch, fit_garch
-from forecaster.econometrics.harx import fit_skew
 from forecaster.econometrics.student_t import Shape, fit_shape
 from forecaster.features import (
     WARM_UP,
@@ -19,6 +19,8 @@ from forecaster.features import (
     range_variance,
 )
 from forecaster.protocol import Origins
+
+ScaleModel = Garch | Egarch
 
 
 def ewma_scale(bars: Bars) -> Floats:
@@ -84,45 +86,11 @@ class GarchStudentT:
     def fit(self, history: Panel, horizons: Sequence[int]) -> FittedVolatility:
         """One GARCH a symbol, then shapes as for `ewma_student_t`."""
         models = tuple(fit_garch(log_returns(bars)) for bars in history)
-        notes = _fallbacks(history, models, "GARCH")
+        notes = fallbacks(history, models, "GARCH")
         return FittedVolatility(models, _shapes(history, models, horizons), notes)
 
 
-@dataclass(frozen=True)
-class GjrSkewT:
-    """GJR-GARCH under Hansen's skewed t, refitted for each horizon; RiskMetrics where it fails."""
-
-    name: str = "gjr_skew_t"
-
-    def fit(self, history: Panel, horizons: Sequence[int]) -> "FittedSkew":
-        """One GJR a symbol, then a skewed t of return over forecast scale a symbol and horizon."""
-        models = tuple(fit_garch(log_returns(bars), "gjr-skew-t") for bars in history)
-        shapes = []
-        for bars, model in zip(history, models, strict=True):
-            scales = horizon_scales(model, bars, horizons)
-            returns = np.stack([cumulative_return(bars, h) for h in horizons], axis=1)
-            shapes.append(tuple(fit_skew(z) for z in (returns / scales)[WARM_UP:].T))
-        return FittedSkew(models, tuple(shapes), _fallbacks(history, models, "GJR"))
-
-
-@dataclass(frozen=True)
-class FittedSkew:
-    """A scale model and a skewed t (loc, scale, skew, df) a symbol and horizon."""
-
-    models: tuple[Garch | None, ...]
-    shapes: tuple[tuple[tuple[float, float, float, float], ...], ...]
-    notes: tuple[str, ...] = ()
-
-    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> SkewT:
-        """SkewT [N, H]."""
-        scale = at_origins(
-            past, origins, lambda i, bars: horizon_scales(self.models[i], bars, horizons)
-        )
-        loc, width, skew, df = np.moveaxis(np.array(self.shapes)[origins.member], -1, 0)
-        return SkewT(loc * scale, width * scale, skew, df)
-
-
-def _fallbacks(history: Panel, models: Sequence[Garch | None], name: str) -> tuple[str, ...]:
+def fallbacks(history: Panel, models: Sequence[ScaleModel | None], name: str) -> tuple[str, ...]:
     """Which symbols' fits failed the guard, and what stood in for them."""
     return tuple(
         f"{bars.symbol}: no sound {name} fit on {len(bars)} bars, RiskMetrics instead"
@@ -169,8 +137,8 @@ class FittedRange:
         return StudentT(loc * scale, width * scale, df * np.ones_like(scale))
 
 
-def horizon_scales(model: Garch | None, bars: Bars, horizons: Sequence[int]) -> Floats:
-    """[T, H] forecast scale of the next h bars' return."""
+def horizon_scales(model: ScaleModel | None, bars: Bars, horizons: Sequence[int]) -> Floats:
+    """[T, H] forecast scale of the next h bars' return; RiskMetrics where there is no model."""
     if model is None:
         return scale_by_root(ewma_scale(bars), horizons)
     following = model.next_variance(log_returns(bars))

@@ -4,6 +4,8 @@ from forecaster.distributions.binned import Binned
 from forecaster.distributions.distribution import Distribution, Floats
 from forecaster.distributions.empirical import Empirical
 from forecaster.distributions.location_scale import Gaussian, LocationScale, StudentT
+from forecaster.distributions.mixture import Mixture
+from forecaster.distributions.pareto_tailed import ParetoTailed
 from forecaster.distributions.progress import bin_masses
 from forecaster.distributions.skew_t import SkewT
 
@@ -14,6 +16,8 @@ __all__ = [
     "Floats",
     "Gaussian",
     "LocationScale",
+    "Mixture",
+    "ParetoTailed",
     "SkewT",
     "StudentT",
     "bin_masses",

@@ -14,9 +14,12 @@ from arch import arch_model
 from scipy.signal import lfilter
 
 from forecaster.bars import Floats
+from forecaster.econometrics.memo import remembered
 
 Law = Literal["garch-t", "gjr-skew-t"]
+KEPT = 256  # fits, of a few hundred bytes
 PER_CENT = 100.0  # arch asks for returns of this size; parameters below are back in log returns
+FEWEST = 100  # returns
 CLIP = 10.0  # robust standard deviations; for the second try only
 # A mean beyond 1 % a bar or a persistence of one is not a model of returns but a failed
 # optimisation (seen: mu = -9.5e6 for a share that fell 52 % in a day, reported with convergence
@@ -59,17 +62,23 @@ class Garch:
         return horizon * level + (next_variance - level) * reach
 
 
+@remembered(KEPT)
 def fit_garch(log_return: Floats, law: Law = "garch-t") -> Garch | None:
     """Fit to log returns [n], then to clipped ones; None where neither passes the guard."""
-    r = log_return[np.isfinite(log_return)]
-    spread = float(np.median(np.abs(r - np.median(r)))) / 0.6745 if len(r) else 0.0
-    if len(r) < 100 or spread == 0.0:
-        return None
-    for data in (r, np.clip(r, -CLIP * spread, CLIP * spread)):
+    for data in returns_to_fit(log_return):
         fitted = _fit_once(data, law)
         if fitted is not None:
             return fitted
     return None
+
+
+def returns_to_fit(log_return: Floats) -> tuple[Floats, ...]:
+    """The known returns, then clipped ones for a second try; nothing of few or still ones."""
+    r = log_return[np.isfinite(log_return)]
+    spread = float(np.median(np.abs(r - np.median(r)))) / 0.6745 if len(r) else 0.0
+    if len(r) < FEWEST or spread == 0.0:
+        return ()
+    return r, np.clip(r, -CLIP * spread, CLIP * spread)
 
 
 def _fit_once(r: Floats, law: Law) -> Garch | None:

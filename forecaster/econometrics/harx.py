@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 
 from forecaster.bars import Floats, Panel
 from forecaster.distributions import SkewT
+from forecaster.econometrics.memo import remembered
 from forecaster.econometrics.regressors import regressors
 from forecaster.errors import DataError
 from forecaster.features import WARM_UP, cumulative_return, known_moments
@@ -26,6 +27,7 @@ from forecaster.features import WARM_UP, cumulative_return, known_moments
 # overlap, and say less than their number. From earlier experiments on 2006-2011.
 RHO = 400.0
 ITERATIONS = 200
+KEPT = 64  # fits, of a few kilobytes
 FEWEST = 20  # values that a shape is fitted to
 STEP = 1e-5  # of the shape's parameters, for central differences
 WIDEST_LOG = 40.0  # of ln sigma: keeps trial steps of the search finite
@@ -52,7 +54,9 @@ class Harx:
             intercept, slope = self.intercept[i], self.slope[i]
         else:
             intercept, slope = self.intercept.mean(), self.slope.mean(axis=0)
-        return np.exp(intercept + standardised(x, self.mean, self.deviation) @ slope)
+        z = standardised(x, self.mean, self.deviation)
+        # Not `z @ slope`: its bits depend on T, and bars that come later would change earlier rows.
+        return np.exp(intercept + (z * slope).sum(axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +99,7 @@ def standardised(x: Floats, mean: Floats, deviation: Floats) -> Floats:
     return np.nan_to_num(np.clip((x - mean) / deviation, -CLIP, CLIP))
 
 
+@remembered(KEPT)
 def fit_harx(sample: Sample, rho: float) -> Harx:
     """The most likely coefficients under the shrinkage rho (0: own, infinity: pooled)."""
     s, f = len(sample.symbols), sample.x.shape[1]

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from forecaster import inference
-from forecaster.inference import Intervals, Losses, Part, Skill, Subsamples
+from forecaster.inference import ConfidenceSet, Intervals, Losses, Part, Skill, Subsamples
 
 BY = ("year", "volatility", "unique_id")
 
@@ -47,9 +47,9 @@ class Comparison:
         }
         return found | {
             "printed": self.printed,
-            "bootstrap": self.bootstrap and asdict(self.bootstrap),
+            "bootstrap": self.bootstrap and plain(self.bootstrap),
             "without_overlap": self.without_overlap and asdict(self.without_overlap),
-            "ahead": {by: self.ahead(by) for by in BY},
+            "ahead": {by: list(self.ahead(by)) for by in BY},
             "parts": [asdict(part) for part in self.parts],
         }
 
@@ -58,6 +58,11 @@ class Comparison:
         ahead, years = self.ahead("year")
         text = f"{inference.verdict(self.skill)}; ahead by log score in {ahead} of {years} years"
         return text if math.isnan(self.holm_p) else f"{text}; Holm {inference.p_text(self.holm_p)}"
+
+
+def plain(found: Intervals | ConfidenceSet) -> dict[str, Any]:
+    """As JSON gives it back: lists for tuples."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(found).items()}
 
 
 def comparisons(

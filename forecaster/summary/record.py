@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -15,7 +14,7 @@ from forecaster.folds import day_of
 from forecaster.inference import Losses
 from forecaster.runs import RunFolder
 from forecaster.scores.risk import qlike
-from forecaster.summary.comparisons import comparisons, corrected
+from forecaster.summary.comparisons import comparisons, corrected, plain
 
 ECONOMETRIC_NAMES = tuple(name for name in BASELINES if name not in NAIVE_NAMES)
 # What a learner's network corrects, by its tokens: the row that shows what the network adds.
@@ -133,7 +132,7 @@ def _sets(losses: Losses, names: Sequence[str], best_naive: str) -> dict[str, An
     for score, values in (("crps", losses.crps), ("log_score", losses.log_loss)):
         kept = inference.confidence_set(values, losses.h)
         found[score] = {
-            "confidence_set": asdict(kept) if kept else None,
+            "confidence_set": plain(kept) if kept else None,
             "spa": {name: inference.superior(values, name, losses.h) for name in asked},
         }
     return found

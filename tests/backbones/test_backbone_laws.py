@@ -399,6 +399,7 @@ def test_the_laws_hold_over_the_whole_grid() -> None:
         try:
             laws.no_position_sees_the_future(model, ids)
             laws.decoding_equals_one_pass(model, ids, 1e-12)
+            laws.padding_changes_nothing(model, laws.tokens(config, batch=4), 1e-10)
             laws.parameters_are_as_counted(model)
             laws.every_parameter_learns(model, ids, silent_by_nature(config))
             if config.on_sphere:

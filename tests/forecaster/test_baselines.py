@@ -13,7 +13,7 @@ from forecaster.baselines import volatility as volatility_module
 from forecaster.baselines.naive import Drift, Historical, RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import EwmaGaussian, EwmaStudentT, GarchStudentT
 from forecaster.distributions import Empirical, Gaussian
-from forecaster.errors import UsageError
+from forecaster.errors import DataError, UsageError
 from forecaster.protocol import Forecaster, Origins
 
 RETURNS = np.array([0.0, 0.01, -0.02, 0.03, 0.01, -0.01, 0.02, 0.0, -0.03, 0.01])
@@ -113,6 +113,24 @@ def test_a_constant_price_is_forecast_as_one():
         spread = forecast.quantile(np.array([0.05, 0.95]))
         assert np.isfinite(spread).all()
         assert np.abs(spread).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("bars", [40, 100, 400])
+def test_a_short_history_gives_a_forecast_or_one_clear_refusal(name: str, bars: int):
+    """A symbol that is not there yet is forecast too, once it is."""
+    panel = walk_panel(700, 2)
+    late = panel.members[1].select(slice(450, None))
+    panel = Panel((panel.members[0], late))
+    history = panel.until(panel.clock[bars - 1])
+    if bars == 40 and name in {"harx", "harx_own", "harx_pooled", "pool_classical"}:
+        with pytest.raises(DataError, match=r"WALK-0, WALK-1: at most 0 returns have ended after"):
+            BASELINES[name].fit(history, (1, 5))
+        return
+    fitted = BASELINES[name].fit(history, (1, 5))
+    spread = fitted.forecast(panel, last(panel), (1, 5)).quantile([0.05, 0.95])
+    assert np.isfinite(spread).all()
+    assert (np.diff(spread) < 0.5).all()
 
 
 def test_names_are_keys_and_naive_ones_are_always_in():

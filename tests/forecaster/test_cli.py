@@ -102,7 +102,8 @@ def test_a_summary_of_another_version_is_said(tmp_path: Path, capsys: pytest.Cap
 
 def test_the_ledger_counts_a_configuration_once(capsys: pytest.CaptureFixture[str]):
     """The workplace's backtest, asked several times by now, and its like with other horizons."""
-    assert run(["backtest", *SHORT, "-q", "--horizons", "1", "--out", "runs/one"]) == 0
+    naive = ["--baselines", "naive", "--horizons", "1"]
+    assert run(["backtest", *SHORT, "-q", *naive, "--out", "runs/one"]) == 0
     out = capsys.readouterr().out
     assert "configurations scored on these test bars: 2;" in out
     assert run(["ledger", "--json"]) == 0
@@ -122,10 +123,11 @@ def test_the_ledger_counts_a_configuration_once(capsys: pytest.CaptureFixture[st
 
 def test_a_vault_is_locked_and_opened(capsys: pytest.CaptureFixture[str]):
     old = ["--symbols", "^IXIC", "--test-from", "2016-06-01", "--jobs", "1", *TINY, "-q"]
-    assert run(["backtest", *old, "--vault", "--horizons", "1", "--out", "runs/locked"]) == 0
+    old += ["--baselines", "naive", "--horizons", "1"]
+    assert run(["backtest", *old, "--vault", "--out", "runs/locked"]) == 0
     out = capsys.readouterr().out
     assert "vault: locked; nothing after 2016-12-29 was looked at" in out
-    assert run(["backtest", *old, "--open-vault", "--horizons", "1", "--out", "runs/open"]) == 0
+    assert run(["backtest", *old, "--open-vault", "--out", "runs/open"]) == 0
     out = capsys.readouterr().out
     assert "vault: open; configurations that opened it: 1" in out
     assert "2016-12-30 to 2018-12-28" in out

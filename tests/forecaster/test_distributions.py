@@ -17,6 +17,8 @@ from forecaster.distributions import (
     Empirical,
     Floats,
     Gaussian,
+    Mixture,
+    ParetoTailed,
     SkewT,
     StudentT,
     bin_masses,
@@ -41,6 +43,19 @@ def binned(count: int, df: float = 3.0, scale: float = 0.02, seed: int = 0) -> B
     return Binned(base, edges_of(base, count), p[None, None], one(scale), one(0.003))
 
 
+LEVELS = np.linspace(0.05, 0.95, 31)
+
+
+def pareto_tailed(scale: float = 0.02) -> ParetoTailed:
+    knots = scale * stats.norm.ppf(LEVELS)[None, None]
+    return ParetoTailed(LEVELS, knots, scale * np.array([[[0.4, 0.5]]]), np.array([[[0.3, 0.1]]]))
+
+
+def pool(*members: Distribution) -> Mixture:
+    weights = np.arange(1.0, 1.0 + len(members))
+    return Mixture(members, weights[None] / weights.sum())
+
+
 CONTINUOUS: dict[str, Distribution] = {
     "gaussian": Gaussian(one(0.001), one(0.02)),
     "t 1.5": StudentT(one(0.001), one(0.02), one(1.5)),
@@ -55,6 +70,15 @@ CONTINUOUS: dict[str, Distribution] = {
         one(0.01),
     ),
     **{f"binned {k}": binned(k) for k in (2, 3, 40, 128)},
+    "pareto tailed": pareto_tailed(),
+    "pool of smooth ones": pool(
+        Gaussian(one(0.001), one(0.02)), StudentT(one(-0.002), one(0.015), one(4.0))
+    ),
+    "pool": pool(
+        SkewT(one(0.001), one(0.02), one(-0.15), one(6.0)),
+        pareto_tailed(0.025),
+        Gaussian(one(0.0), one(0.05)),
+    ),
     "binned heavy": binned(40, df=1.5),
     "binned with an empty bin": Binned(
         Gaussian(one(0.0), one(1.0)),
@@ -79,8 +103,11 @@ def panels(d: Distribution, cuts: list[float]) -> tuple[Floats, Floats, Floats]:
     centre = d.quantile([0.5])[0, 0, 0]
     if isinstance(d, Binned):
         cuts = [*cuts, *(d.loc[0] + d.scale[0] * d.edges[0])]
-    if isinstance(d, SkewT):
-        cuts = [*cuts, d.mode[0, 0]]
+    for part in d.members if isinstance(d, Mixture) else (d,):
+        if isinstance(part, SkewT):
+            cuts = [*cuts, part.mode[0, 0]]
+        if isinstance(part, ParetoTailed):
+            cuts = [*cuts, *part.knots[0, 0]]
     if isinstance(d, Binned) and isinstance(d.base, SkewT):
         cuts = [*cuts, d.loc[0, 0] + d.scale[0, 0] * d.base.mode[0, 0]]
     v = np.union1d(np.linspace(-44, 44, 60), np.arcsinh((np.array(cuts) - centre) / unit))
@@ -166,8 +193,12 @@ def test_crps_is_the_integral_of_the_squared_error_of_the_cdf(
     error = cdf - happened[:, None]
     # Binned's quadrature between y and its bin's edges does not cut at a skewed base's mode.
     kinked = isinstance(d, Binned) and isinstance(d.base, SkewT)
+    # Nor does a pool's, which is between members, at theirs.
+    rough = isinstance(d, Mixture) and not all(
+        isinstance(m, Gaussian | StudentT) for m in d.members
+    )
     exact = (weights * error**2).sum()
-    assert d.crps(y)[0, 0] == pytest.approx(exact, rel=1e-7 if kinked else 1e-9)
+    assert d.crps(y)[0, 0] == pytest.approx(exact, rel=1e-4 if rough else 1e-7 if kinked else 1e-9)
     assert d.crps(y)[0, 0] != pytest.approx((weights * np.abs(error)).sum(), rel=1e-3)
 
 
@@ -289,6 +320,31 @@ def test_an_impossible_bin_is_floored_and_a_void_one_refused() -> None:
         Binned(base, void, np.array([[[0.2, 0.7, 0.1, 0.0]]]), one(1.0))
 
 
+def test_a_pareto_tail_is_scipys() -> None:
+    """Planted: the tail's scale in place of the distance."""
+    d = pareto_tailed()
+    x = np.array([0.001, 0.02, 0.5])[:, None]
+    theirs = stats.genpareto(0.1, scale=0.02 * 0.5)
+    top = d.knots[0, 0, -1]
+    ours = rows(d, 3)
+    np.testing.assert_allclose(1 - ours.cdf(top + x), 0.05 * theirs.sf(x), rtol=1e-6)
+    np.testing.assert_allclose(ours.logpdf(top + x), np.log(0.05) + theirs.logpdf(x), rtol=1e-12)
+    assert ours.cdf(top + x)[0, 0] != pytest.approx(1 - 0.05 * theirs.sf(0.01), rel=1e-4)
+
+
+def test_a_pool_is_the_mean_of_densities_not_of_quantiles() -> None:
+    """Planted: the mean of the members' quantiles, which is too sharp."""
+    members = Gaussian(one(-0.02), one(0.01)), Gaussian(one(0.02), one(0.01))
+    d = Mixture(members, np.array([[0.5, 0.5]]))
+    y = one(0.013)
+    assert d.cdf(y) == pytest.approx(np.mean([m.cdf(y) for m in members]))
+    assert np.exp(d.logpdf(y)) == pytest.approx(np.mean([np.exp(m.logpdf(y)) for m in members]))
+    planted = np.mean([m.quantile([0.9]) for m in members])
+    assert d.cdf(one(planted))[0, 0] != pytest.approx(0.9, abs=0.01)
+    alone = Mixture(members, np.array([[1.0, 0.0]]))
+    assert (alone.crps(y), alone.mean()) == (members[0].crps(y), members[0].mean())
+
+
 REFUSED = {
     r"scale\[0, 0\]=-1.0 is not positive": lambda: Gaussian(one(0), one(-1)),
     r"loc\[0, 0\]=nan is not finite": lambda: Gaussian(one(np.nan), one(1)),
@@ -302,6 +358,17 @@ REFUSED = {
     r"step of edges\[0, 0\]=0.0 is not positive": lambda: Binned(
         Gaussian(one(0), one(1)), np.zeros((1, 2)), np.full((1, 1, 3), 1 / 3), one(1)
     ),
+    r"step of knots\[0, 0, 0\]=0.0 is not positive": lambda: ParetoTailed(
+        np.array([0.1, 0.9]), np.zeros((1, 1, 2)), np.ones((1, 1, 2)), np.full((1, 1, 2), 0.2)
+    ),
+    r"xi\[0, 0, 1\]=1.0 is not below 1": lambda: ParetoTailed(
+        np.array([0.1, 0.9]), np.array([[[0.0, 1.0]]]), np.ones((1, 1, 2)), np.array([[[0.2, 1.0]]])
+    ),
+    r"beta ends in shape \(1, 1, 1\): wanted \(1, 1, 2\)": lambda: ParetoTailed(
+        np.array([0.1, 0.9]), np.array([[[0.0, 1.0]]]), np.ones((1, 1, 1)), np.full((1, 1, 2), 0.2)
+    ),
+    r"sum of weights\[0\]=0.9": lambda: Mixture((SAMPLE, SAMPLE), np.array([[0.4, 0.5]])),
+    r"weights has shape \(1, 1\): wanted \(1, 2\)": lambda: Mixture((SAMPLE,) * 2, one(1)),
     r"probabilities has shape \(1, 1, 3\): wanted \(1, 1, 2\)": lambda: Binned(
         Gaussian(one(0), one(1)), one(0), np.full((1, 1, 3), 1 / 3), one(1)
     ),

@@ -1,0 +1,164 @@
+"""Stages of a learner: tokeniser fit, training windows, what networks are fed, what they answer.
+
+T bars a window.
+"""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from forecaster.audit.emitted import EVERYONE, Emitted, Finding, first_difference, moment_text
+from forecaster.audit.laws import Law, blind_to_the_future
+from forecaster.audit.poison import FUTURES, poisoned
+from forecaster.audit.subject import Subject, history_of_another_future
+from forecaster.bars import Panel
+from forecaster.learner import probe, windows
+from forecaster.protocol import Origins
+
+WINDOWS = 12  # origins whose windows a network is asked about, position by position
+DRAWS = 4  # training batches that are looked at
+
+
+def tokeniser_of_another_future(subject: Subject, examples: int) -> Finding | None:
+    """Edges, shapes and means depend on nothing after the fold's history: one digest."""
+    for i in range(examples):
+        for learner in subject.learners:
+            was = subject.tokenizer(learner)
+            if np.datetime64(was.fitted_until) > subject.fold.train_until:
+                what = f"{learner.name}: fitted until {was.fitted_until}"
+                return Finding(what, EVERYONE, moment_text(subject.fold.train_until))
+            other = history_of_another_future(subject, i)
+            now = learner.fit(other, subject.horizons).tokenizer
+            if now.digest != was.digest:
+                leaf = _first_leaf(was.model_dump(mode="json"), now.model_dump(mode="json"))
+                what = f"{learner.name}: {leaf} of the tokeniser changes when the bars after it do"
+                return Finding(what, EVERYONE, moment_text(subject.fold.train_until))
+    return None
+
+
+def _first_leaf(a: Any, b: Any, path: str = "") -> str:
+    """The first key path at which two JSON values part."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return next(_first_leaf(a[k], b.get(k), f"{path}.{k}") for k in a if a[k] != b.get(k))
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        i = next(i for i, pair in enumerate(zip(a, b, strict=True)) if pair[0] != pair[1])
+        return _first_leaf(a[i], b[i], f"{path}[{i}]")
+    return path.lstrip(".")
+
+
+def training_batches(subject: Subject, panel: Panel) -> list[Emitted]:
+    """The first batches of each learner's training, known when the history ends."""
+    out = []
+    until = np.array([subject.fold.train_until])
+    for learner in subject.learners:
+        fitted, history = subject.learner(learner.name), subject.fold.history(panel)
+        for k, batch in enumerate(probe.training_arrays(fitted, history, 0, DRAWS)):
+            for name, values in batch.items():
+                part = f"{learner.name} {name} of batch {k}"
+                out.append(Emitted(part, EVERYONE, until, values[None]))
+    return out
+
+
+def windows_are_of_the_history(subject: Subject, examples: int) -> Finding | None:
+    """Every window is one run of one symbol's bars, and its targets end inside the history."""
+    until = moment_text(subject.fold.train_until)
+    history = subject.fold.history(subject.panel)
+    for learner in subject.learners:
+        fitted = subject.learner(learner.name)
+        members = windows.tokenise(history, fitted.tokenizer)
+        runs = {
+            member.inputs[s : s + fitted.config.context].tobytes(): (m, s)
+            for m, member in enumerate(members)
+            for s in range(len(member.inputs) - fitted.config.context + 1)
+        }
+        for batch in probe.training_arrays(fitted, history, 1, examples):
+            for inputs, targets in zip(batch["inputs"], batch["targets"], strict=True):
+                where = runs.get(inputs.tobytes())
+                if where is None:
+                    what = f"{learner.name}: a training window is no run of one symbol's history"
+                    return Finding(what, EVERYONE, until)
+                member, start = where
+                own = members[member].targets[start : start + len(targets)]
+                if not np.array_equal(own, targets):
+                    symbol = str(history.members[member].symbol)
+                    what = f"{learner.name}: a window's targets are not those of its bars"
+                    return Finding(what, symbol, history.members[member].label(start))
+    return None
+
+
+def questions(subject: Subject, panel: Panel) -> list[Emitted]:
+    """What each network is fed at each origin."""
+    past, out = subject.fold.past(panel), []
+    origins = subject.fold.origins(panel)
+    for learner in subject.learners:
+        fed = probe.question_arrays(subject.learner(learner.name), past, origins)
+        for name, values in fed.items():
+            out += subject.emitted(f"{learner.name} {name}", past, origins, values)
+    return out
+
+
+def networks_are_causal(subject: Subject, examples: int) -> Finding | None:
+    """Nothing said at a position moves when later positions or other windows do; in both modes."""
+    rng = np.random.default_rng(3)
+    n = len(subject.origins)
+    rows = np.sort(rng.choice(n, min(WINDOWS, n), replace=False))
+    origins = Origins(subject.origins.member[rows], subject.origins.bar[rows])
+    for learner, mode in product(subject.learners, probe.MODES):
+        asked = probe.Positions.of(subject.learner(learner.name), subject.past, origins, 0)
+        before = asked.says(mode)
+        windows_, length = asked.shape
+        for i in range(examples):
+            position = int(rng.integers(1, length))
+            later = asked.rewritten(slice(None), position, i).says(mode)
+            other = asked.rewritten(slice(1, windows_), 0, i).says(mode)
+            for got, kept, why in (
+                (later, (slice(None), slice(position)), f"positions from {position} on"),
+                (other, (slice(1), slice(None)), "other windows"),
+            ):
+                if got[kept].tobytes() != before[kept].tobytes():
+                    odd = np.argwhere((got[kept] != before[kept]).any(axis=-1))[0]
+                    return _position(subject, origins, odd, f"{learner.name} in {mode} mode", why)
+            if np.array_equal(later[:, position:], before[:, position:]):
+                return Finding(f"{learner.name}: does not read its tokens")
+    return None
+
+
+def _position(subject: Subject, origins: Origins, odd: Any, who: str, why: str) -> Finding:
+    """The bar at which a network said something else."""
+    window, at = int(odd[0]), int(odd[1])
+    bars = subject.past.members[origins.member[window]]
+    context = subject.config.learner.context
+    label = bars.label(int(origins.bar[window]) - context + 1 + at)
+    return Finding(f"{who} changes at position {at} when {why} do", str(bars.symbol), label)
+
+
+def training_law(subject: Subject, examples: int) -> Finding | None:
+    """Cuts at the end of the history alone: batches are known from then on."""
+    before = training_batches(subject, subject.panel)
+    cut = subject.fold.train_until
+    for i in range(examples):
+        kind = FUTURES[i % len(FUTURES)]
+        after = training_batches(subject, poisoned(subject.panel, cut, kind, i))
+        found = first_difference(before, after, cut)
+        if found is not None:
+            how = f"{found.what} when the bars after {moment_text(cut)} become: {kind}"
+            return Finding(how, found.symbol, found.date)
+    return None
+
+
+def network_laws(examples: int) -> list[Law]:
+    """From tokeniser to logits."""
+    few, some = max(examples // 20, 1), max(examples // 4, 4)
+    fit = "edges, shapes and means end with the history"
+    stays = "training batches are the same bytes under another future"
+    runs = "a training window is one symbol's history, with its own targets"
+    fed = "what networks are fed by the cut is the same bytes"
+    causal = "no later position and no other window moves an answer, in eval and train mode"
+    return [
+        Law("tokeniser fit", "P5", fit, few, tokeniser_of_another_future),
+        Law("training windows", "P8", stays, some, training_law),
+        Law("training windows", "P8", runs, 10 * examples, windows_are_of_the_history),
+        Law("network inputs", "P4", fed, some, blind_to_the_future(questions, 17, cuts="fold")),
+        Law("network", "P6", causal, some, networks_are_causal),
+    ]

@@ -1,0 +1,69 @@
+"""The audit of a run: every law on the user's own configuration and bars, then the placebos."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from forecaster.audit.bar_stages import bar_laws
+from forecaster.audit.fold_stages import fold_laws
+from forecaster.audit.laws import Check, Law, tried
+from forecaster.audit.model_stages import model_laws
+from forecaster.audit.network_stages import network_laws
+from forecaster.audit.placebos import BARS, STEPS, SYMBOLS, placebo_laws
+from forecaster.audit.run_stages import run_laws
+from forecaster.audit.subject import Subject, reduced
+from forecaster.backtest import Plan
+
+SEES = (
+    "whatever lets a bar after the cut change a number before it, stage by stage; not what was"
+    " chosen by people who had seen the test years, nor a universe of survivors"
+)
+
+
+def laws_of(subject: Subject, examples: int) -> list[Law]:
+    """In the order in which a bar becomes a score: the first failure is nearest its cause."""
+    return [
+        *bar_laws(examples),
+        *fold_laws(examples),
+        *network_laws(examples),
+        *model_laws(subject.forecasters, examples),
+        *run_laws(examples),
+        *placebo_laws(),
+    ]
+
+
+def audit_run(
+    whole: Plan, examples: int, on_check: Callable[[Check, int], None] | None = None
+) -> dict[str, Any]:
+    """Every law tried on a plan; the record that `--json` prints. Nothing is written."""
+    began, spent = time.perf_counter(), time.process_time()
+    subject, about = reduced(whole)
+    laws = laws_of(subject, examples)
+    checks = []
+    for law in laws:
+        check = tried(law, subject)
+        checks.append(check)
+        if on_check:
+            on_check(check, len(laws))
+    failed = [check for check in checks if check.finding is not None]
+    return {
+        "kind": "run",
+        "reduced": about,
+        "checks": [check.as_json() for check in checks],
+        "notes": _notes(about, len(laws)),
+        "sees": SEES,
+        "leaks": [f"{check.stage}: {check.finding}" for check in failed],
+        "seconds": round(time.perf_counter() - began, 1),
+        "cpu_seconds": round(time.process_time() - spent, 1),
+    }
+
+
+def _notes(about: dict[str, Any], laws: int) -> list[str]:
+    """What was reduced, in words."""
+    return [
+        f"{laws} laws on fold {about['fold']} of {about['of_folds']}, reduced: {about['bars']} of"
+        f" {about['of_bars']} bars, {about['origins']} origins, networks of"
+        f" {about['learner_steps']} of {about['of_learner_steps']} steps and"
+        f" {about['learner_seeds']} of {about['of_learner_seeds']} seeds; placebos:"
+        f" {SYMBOLS} symbols, {BARS} bars, {STEPS} steps, one seed"
+    ]

@@ -1,0 +1,231 @@
+"""The audit of a run: the honest pipeline passes, planted leaks are named by stage and date."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from audited import CONFIG, first_leak, market, subject
+from leaks import LEAKS, everywhere
+
+import forecaster.features as feature_module
+from forecaster.audit import placebos, run
+from forecaster.audit.emitted import Emitted, Finding, first_difference
+from forecaster.audit.laws import Law, tried
+from forecaster.audit.poison import FUTURES, poisoned
+from forecaster.audit.run import laws_of
+from forecaster.audit.subject import Subject
+from forecaster.bars import Bars
+from forecaster.cli import run as command
+from forecaster.learner import BackboneForecaster
+from forecaster.provenance import Provenance
+from forecaster.runs import RunFolder
+from forecaster.store import Store
+
+QUICK = (
+    "last_partial_bar_kept",
+    "unknown_volume_filled_backwards",
+    "centred_rolling_scale",
+    "cache_that_does_not_look_at_the_bars",
+    "tokens_are_ranks_over_all_bars",
+    "label_shifted_by_a_bar",
+    "a_price_level_among_the_inputs",
+    "no_purge",
+    "symbols_dropped_that_die_later",
+)
+
+
+def assert_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, plant = LEAKS[name]
+    plant(monkeypatch)
+    found = first_leak()
+    assert found is not None, "not caught"
+    assert found[0] == stage, found[1]
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_a_planted_leak_is_caught(name: str, monkeypatch: pytest.MonkeyPatch):
+    assert_caught(name, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(LEAKS) - set(QUICK)))
+def test_every_planted_leak_is_caught(name: str, monkeypatch: pytest.MonkeyPatch):
+    assert_caught(name, monkeypatch)
+
+
+@pytest.mark.slow
+def test_the_honest_pipeline_passes_every_law():
+    assert first_leak() is None
+
+
+def test_there_are_enough_leaks_and_all_stages_have_one():
+    assert len(LEAKS) >= 25
+    stages = {law.stage for law in laws_of(subject(), 11)}
+    assert {stage for stage, _ in LEAKS.values()} <= stages
+
+
+@pytest.fixture(scope="module")
+def honest() -> Subject:
+    return subject()
+
+
+def test_the_honest_pipeline_passes_with_few_examples(honest: Subject):
+    cheap = [law for law in laws_of(honest, 3) if not law.stage.startswith("placebo")]
+    for law in cheap:
+        assert tried(law, honest).finding is None, law
+
+
+@pytest.mark.parametrize("kind", FUTURES)
+def test_a_poisoned_panel_keeps_its_past_and_has_another_future(kind: str):
+    panel = market()
+    cut = panel.clock[600]
+    other = poisoned(panel, cut, kind, 0)
+    same = []
+    for bars, poison in zip(panel, other, strict=True):
+        n = len(bars.until(cut))
+        for name in ("opened_at", "open", "high", "low", "close", "volume"):
+            a, b = (getattr(each, name) for each in (bars, poison))
+            assert a[:n].tobytes() == b[:n].tobytes()
+            same.append(a[n:].tobytes() == b[n:].tobytes())
+            assert name == "opened_at" or not np.isinf(b).any()
+    assert not all(same)
+
+
+def test_differences_are_found_to_the_last_bit_and_the_earliest_is_named():
+    days = np.datetime64("2020-01-01", "us") + np.arange(4) * np.timedelta64(1, "D")
+    x = np.arange(4.0)
+    one = [Emitted("x", "A", days, x), Emitted("x", "B", days, x)]
+    assert first_difference(one, one, days[3]) is None
+    later = np.where(x == 2, np.nextafter(2.0, 3.0), x)
+    other = [Emitted("x", "A", days, later), Emitted("x", "B", days, np.where(x == 1, -1, x))]
+    found = first_difference(one, other, days[3])
+    assert found == Finding("x changes from 1 to -1", "B", "2020-01-02")
+    assert first_difference(one, other, days[0]) is None
+    nothing_of_b = first_difference(one, one[:1], days[3])
+    assert nothing_of_b is not None
+    assert (nothing_of_b.symbol, nothing_of_b.date) == (
+        "B",
+        "2020-01-01",
+    )
+    minus = [Emitted("x", "A", days, x), Emitted("x", "B", days, np.where(x == 0, -0.0, x))]
+    assert first_difference(one, minus, days[3]) is not None
+
+
+def test_recalibration_learns_a_fixed_shape_and_nothing_more():
+    rng = np.random.default_rng(0)
+    flat = placebos.Recalibration.of(rng.random(20_000))
+    assert np.abs(flat.log_density(np.linspace(0.01, 0.99, 50))).max() < 0.1
+    bent = placebos.Recalibration.of(rng.beta(2, 2, 20_000))
+    u = np.linspace(0.05, 0.95, 50)
+    assert np.abs(bent.log_density(u) - np.log(6 * u * (1 - u))).max() < 0.2
+    grid = np.linspace(0, 1, 20_001)
+    assert np.exp(bent.log_density(grid)).mean() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "walk"])
+def test_a_placebo_is_legal_bars_with_the_same_dates(kind: str, honest: Subject):
+    panel, fold = placebos.market_of(kind, honest, 0)
+    whole = {bars.symbol: bars for bars in honest.whole.panel}
+    for bars in panel:
+        assert np.array_equal(bars.opened_at, whole[bars.symbol].opened_at[-len(bars) :])
+        if kind == "shuffled":
+            ours, theirs = (np.sort(np.diff(np.log(b.close))) for b in (bars, whole[bars.symbol]))
+            assert np.allclose(ours, theirs)
+    assert fold.train_until < fold.test_from
+
+
+@pytest.mark.slow
+def test_a_learner_that_knows_the_next_return_gains_on_a_placebo(
+    honest: Subject, monkeypatch: pytest.MonkeyPatch
+):
+    config = CONFIG.learner.model_copy(update={"steps": 150, "seeds": 1, "lr": 3e-3, "shrink": 1.0})
+    learner = BackboneForecaster("llama", config)
+    panel, fold = placebos.market_of("walk", honest, 0)
+    nats, t = placebos.gain(learner, panel, fold)
+    assert nats <= placebos.MOST_GAIN or t < placebos.MOST_T
+    original = feature_module.features
+
+    def features(bars: Bars) -> feature_module.Features:
+        known = original(bars)
+        inputs = known.inputs.copy()
+        inputs[:, 5] = np.append(known.geometry[1:, 0], 0.0)
+        return replace(known, inputs=inputs)
+
+    everywhere(monkeypatch, original, features)
+    nats, t = placebos.gain(learner, panel, fold)
+    assert nats > placebos.MOST_GAIN
+    assert t > placebos.MOST_T
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of the market and a run folder that asks for it."""
+    monkeypatch.chdir(tmp_path)
+    origin = Provenance(
+        source="test",
+        package="none",
+        version="1",
+        sha256="",
+        fetched_at="2026-01-01T00:00:00+00:00",
+    )
+    for bars in market():
+        Store(tmp_path / "data").put(bars, origin)
+    RunFolder.create(tmp_path / "mine", "backtest", CONFIG).finish("done")
+    kept = run.laws_of
+    monkeypatch.setattr(run, "laws_of", lambda s, n: kept(s, n)[:3])
+    return tmp_path
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_command_passes_an_honest_run(capsys: pytest.CaptureFixture[str]):
+    assert command(["audit", "mine", "-q", "--examples", "2"]) == 0
+    printed = capsys.readouterr().out
+    assert "nothing found; the audit can see" in printed
+    assert "reduced" in printed
+    assert "clock" in printed
+    assert command(["audit", "mine", "-q", "--examples", "2", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["leaks"] == []
+    assert record["cpu_seconds"] >= 0
+    assert [check["holds"] for check in record["checks"]] == [True] * 3
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_command_ends_with_11_and_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    LEAKS["unknown_volume_filled_backwards"][1](monkeypatch)
+    assert command(["audit", "mine", "-q", "--json"]) == 11
+    out, err = capsys.readouterr()
+    found = json.loads(out)["checks"][1]
+    assert (found["stage"], found["holds"]) == ("bars", False)
+    assert found["date"].startswith("200")
+    assert found["symbol"].startswith("GARCH")
+    assert err.count("\n") == 1
+    assert "audit of mine: bars: volume changes" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["nowhere"], 2, "neither a run folder nor a predictions file"),
+        (["mine", "--against", "x.parquet"], 2, "--against is for predictions files"),
+        (["mine/status.json"], 5, "not a parquet file"),
+        (["mine/status.json", "--source", "bundled"], 2, "name them with --symbols"),
+    ],
+)
+@pytest.mark.usefixtures("workplace")
+def test_what_cannot_be_audited_is_refused(
+    words: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]
+):
+    assert command(["audit", *words, "-q"]) == code
+    assert says in capsys.readouterr().err
+
+
+def test_a_law_is_a_row(honest: Subject):
+    law = Law("stage", "P0", "nothing", 1, lambda _, __: Finding("broken", "A", "2020-01-01"))
+    row = tried(law, honest).as_json()
+    assert row["finding"] == "broken, first at A 2020-01-01"
+    assert (row["holds"], row["symbol"], row["date"]) == (False, "A", "2020-01-01")
