@@ -77,18 +77,13 @@ class HarxPrior(Record):
     horizons: tuple[int, ...]
     models: tuple[HarxRecord, ...]
 
-    def scales(self, bars: Bars, known: Features) -> Floats:  # noqa: ARG002  the priors' protocol
+    def scales(self, bars: Bars, known: Features) -> Floats:
         """[T, H]."""
-        x = regressors(bars)
-        return np.stack([m.model().scale(bars.symbol, x) for m in self.models], axis=1)
+        return self.scales_at(bars.symbol, regressors(bars), known.scale)
 
     def scales_at(self, symbol: str, x: Floats, scale: Floats) -> Floats:  # noqa: ARG002  likewise
-        """Regressors [N, F] and range scales [N] of a symbol's bars -> [N, H].
-
-        Row by row: products of matrices may round a row by how many others there are.
-        """
-        one = x[:, None]
-        return np.concatenate([m.model().scale(symbol, one) for m in self.models], axis=1)
+        """Regressors [N, F] and range scales [N] of a symbol's bars -> [N, H]."""
+        return np.stack([m.model().scale(symbol, x) for m in self.models], axis=1)
 
     def base(self) -> SkewT:
         """[1, H] the shapes."""
