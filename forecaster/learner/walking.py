@@ -16,6 +16,7 @@ from torch import Tensor
 
 from backbones.attention import LayerCache
 from backbones.model import Backbone
+from backbones.past import Tail
 from forecaster.bars import Floats
 from forecaster.distributions import Binned, LocationScale
 from forecaster.distributions.distribution import SMALLEST_LEVEL
@@ -165,7 +166,12 @@ def gathered(parts: list[list[LayerCache]], rows: Tensor) -> list[LayerCache]:
         kept = zip(*(cache.memory or () for cache in layer), strict=True)
         memory = tuple(torch.cat(each)[rows] for each in kept)
         running = [cache.running for cache in layer if cache.running is not None]
-        out.append(LayerCache(memory, torch.cat(running)[rows] if running else None))
+        tails = {
+            name: Tail(torch.cat([cache.tails[name].inputs for cache in layer])[rows], tail.length)
+            for name, tail in layer[0].tails.items()
+        }
+        whole = torch.cat(running)[rows] if running else None
+        out.append(LayerCache(memory=memory, running=whole, tails=tails))
     return out
 
 
