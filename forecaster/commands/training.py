@@ -61,7 +61,7 @@ def _new_run(given: Train, plan: work.Training, data: dict[str, Any]) -> RunFold
 
 def _with_progress(given: Train, plan: work.Training, run: RunFolder) -> dict[str, Any]:
     learner = plan.config.learner
-    with display.progress(learner.seeds * learner.steps, quiet=given.quiet) as meter:
+    with display.progress(learner.seeds * plan.steps, quiet=given.quiet) as meter:
 
         def on_step(seed: int, report: Any) -> None:
             meter.advance(1, f"seed {seed + 1} of {learner.seeds}, loss {report.loss:.3f}")
