@@ -27,7 +27,8 @@ COSTS = {
     "pool_classical": 6.5,
 }
 CHEAP = 0.1  # every other baseline
-LEARNER_COST = 4.7  # a seed of 100 steps
+LEARNER_COST = 1.6  # a seed of 100 steps, one layer
+FEW_STEPS = 100  # of a learner that takes as many as its history bears: the least
 
 
 def score_table(summary: dict[str, Any], h: int) -> Table:
@@ -120,7 +121,7 @@ def cost(cell: Cell, plan: Plan) -> float:
     if cell.forecaster.name in BASELINES:
         return COSTS.get(cell.forecaster.name, CHEAP)
     learner = plan.config.learner
-    return LEARNER_COST * learner.seeds * learner.steps / 100
+    return LEARNER_COST * learner.seeds * (learner.steps or FEW_STEPS) / 100
 
 
 def _in_sets(summary: dict[str, Any], row: dict[str, Any]) -> str:

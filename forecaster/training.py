@@ -41,6 +41,11 @@ class Training:
     forecaster: BackboneForecaster
     history: Panel
 
+    @property
+    def steps(self) -> int:
+        """Training steps of each network."""
+        return self.forecaster.steps(self.history)
+
 
 def plan_training(config: RunConfig, panel: Panel, until: str | None) -> Training:
     """Raises UsageError unless there is one preset, DataError for too little history."""
@@ -63,7 +68,7 @@ def describe(training: Training) -> dict[str, Any]:
         "backbone": network.body().model_dump(mode="json"),
         "bars": {str(bars.symbol): len(bars) for bars in training.history},
         "until": str(training.history.clock[-1]),
-        "windows": network.steps(training.history) * training.config.learner.batch,
+        "windows": training.steps * training.config.learner.batch,
         "seeds": training.config.learner.seeds,
     }
 

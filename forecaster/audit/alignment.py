@@ -49,7 +49,7 @@ def keys(file: Foreign) -> Finding | None:
     if len(twice):
         return at_row("the key is there twice", twice)
     numbers = frame[["point", *file.levels]].to_numpy(dtype=np.float64)
-    broken = frame.loc[~np.isfinite(numbers).all(axis=1)]
+    broken = frame.loc[~np.asarray(np.isfinite(numbers).all(axis=1))]
     return at_row("a forecast is missing or infinite", broken) if len(broken) else None
 
 
@@ -57,7 +57,7 @@ def crossing(file: Foreign) -> Finding | None:
     """Quantiles ascend."""
     if len(file.levels) < 2:
         return None
-    bad = (np.diff(file.quantiles(file.frame), axis=1) < 0).any(axis=1)
+    bad = np.asarray((np.diff(file.quantiles(file.frame), axis=1) < 0).any(axis=1))
     crossed = file.frame.loc[bad]
     return at_row("quantiles cross", crossed) if len(crossed) else None
 

@@ -16,7 +16,7 @@ from forecaster.audit.subject import Subject
 from forecaster.bars import Bars, Panel, Times, duration
 from forecaster.econometrics.regressors import regressors
 from forecaster.features import cumulative_return, features
-from forecaster.learner import windows
+from forecaster.learner import BackboneForecaster, windows
 
 BarEmit = Callable[[Subject, Bars], Iterator[Emitted]]
 
@@ -45,11 +45,19 @@ def of_features(_: Subject, bars: Bars) -> Iterator[Emitted]:
         yield Emitted(name, str(bars.symbol), closed(bars), values)
 
 
+def coded(
+    subject: Subject, learner: BackboneForecaster, bars: Bars
+) -> windows.TokenisedBars | None:
+    """A symbol's bars as tokens; None for a code that each window makes anew."""
+    member = windows.tokenise(Panel((bars,)), subject.tokenizer(learner))[0]
+    return member if isinstance(member, windows.TokenisedBars) else None
+
+
 def of_tokens(subject: Subject, bars: Bars) -> Iterator[Emitted]:
     """Tokens, inputs and scales of every learner, coded by what the true history fitted."""
     for learner in subject.learners:
-        member = windows.tokenise(Panel((bars,)), subject.tokenizer(learner))[0]
-        for name in ("tokens", "inputs", "scales"):
+        member = coded(subject, learner, bars)
+        for name in ("tokens", "inputs", "scales") if member else ():
             part = f"{learner.name} {name}"
             yield Emitted(part, str(bars.symbol), closed(bars), getattr(member, name))
 
@@ -57,7 +65,8 @@ def of_tokens(subject: Subject, bars: Bars) -> Iterator[Emitted]:
 def of_targets(subject: Subject, bars: Bars) -> Iterator[Emitted]:
     """Training targets, each known when its last bar has closed, and none before that."""
     for learner in subject.learners:
-        targets = windows.tokenise(Panel((bars,)), subject.tokenizer(learner))[0].targets
+        member = coded(subject, learner, bars)
+        targets = member.targets if member else np.empty((len(bars), 0))
         for j in range(targets.shape[1]):
             h = subject.horizons[j % len(subject.horizons)]
             ends = closed(bars)[h:]
@@ -128,9 +137,10 @@ def targets_are_what_came(subject: Subject, _: int) -> Finding | None:
                 what = f"return over {h} bars is {got[t]:.6g}, by hand {want[t]:.6g}"
                 return Finding(what, str(bars.symbol), bars.label(t))
         for learner in subject.learners:
-            member = windows.tokenise(Panel((bars.adjusted(),)), subject.tokenizer(learner))[0]
-            for j in range(member.targets.shape[1]):
+            member = coded(subject, learner, bars.adjusted())
+            for j in range(member.targets.shape[1] if member else 0):
                 h = subject.horizons[j % len(subject.horizons)]
+                assert member is not None
                 early = np.flatnonzero(member.targets[max(len(bars) - h, 0) :, j] >= 0)
                 if len(early):
                     t = max(len(bars) - h, 0) + int(early[0])

@@ -66,7 +66,10 @@ def windows_are_of_the_history(subject: Subject, examples: int) -> Finding | Non
     history = subject.fold.history(subject.panel)
     for learner in subject.learners:
         fitted = subject.learner(learner.name)
-        members = windows.tokenise(history, fitted.tokenizer)
+        tokenised = windows.tokenise(history, fitted.tokenizer)
+        members = [m for m in tokenised if isinstance(m, windows.TokenisedBars)]
+        if fitted.shuffle or len(members) < len(tokenised):
+            continue  # a window of its own order or code is no run of the history's tokens
         runs = {
             member.inputs[s : s + fitted.config.context].tobytes(): (m, s)
             for m, member in enumerate(members)

@@ -80,7 +80,7 @@ def skill(file: Foreign, panel: Panel) -> tuple[Finding | None, list[str]]:
         if known.sum() < 50:
             notes.append(f"{model}: {int(known.sum())} rows can be compared, too few")
             continue
-        rows, y, at = rows.loc[known], y[known], at[known]
+        rows, y, at = rows.loc[np.asarray(known)], y[known], at[known]
         ours = by_date(rows, pinball(y, q[known], file.levels))
         rivals = {n: by_date(rows, pinball(y, told[n][at], file.levels)) for n in RIVALS}
         best = min(rivals, key=lambda name: rivals[name].mean())

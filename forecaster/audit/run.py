@@ -63,7 +63,7 @@ def _notes(about: dict[str, Any], laws: int) -> list[str]:
     return [
         f"{laws} laws on fold {about['fold']} of {about['of_folds']}, reduced: {about['bars']} of"
         f" {about['of_bars']} bars, {about['origins']} origins, networks of"
-        f" {about['learner_steps']} of {about['of_learner_steps']} steps and"
+        f" {about['learner_steps']} of {about['of_learner_steps'] or 'all'} steps and"
         f" {about['learner_seeds']} of {about['of_learner_seeds']} seeds; placebos:"
         f" {SYMBOLS} symbols, {BARS} bars, {STEPS} steps, one seed"
     ]

@@ -185,7 +185,7 @@ def changed(file: Foreign, earlier: Foreign) -> Finding | None:
     if gone.any():
         return at_row("rows of the earlier file are gone", both[gone])
     moved = np.abs(later - before) > 1e-12 + 1e-9 * np.abs(before)
-    rows = both.loc[moved.any(axis=1)]
+    rows = both.loc[np.asarray(moved.any(axis=1))]
     if not len(rows):
         return None
     size = float(np.nanmax(np.abs(later - before)))

@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from forecaster import display, workflows
-from forecaster.audit import audit_predictions, audit_run
+from forecaster.audit.predictions import audit_predictions
+from forecaster.audit.run import audit_run
 from forecaster.bars import Panel
 from forecaster.commands.arguments import Output, listed
 from forecaster.errors import GateError, UsageError

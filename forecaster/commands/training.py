@@ -66,8 +66,7 @@ def _new_run(given: Train, plan: work.Training, data: dict[str, Any]) -> RunFold
 
 def _with_progress(given: Train, plan: work.Training, run: RunFolder) -> dict[str, Any]:
     learner = plan.config.learner
-    steps = learner.seeds * plan.forecaster.steps(plan.history)
-    with display.progress(steps, quiet=given.quiet) as meter:
+    with display.progress(learner.seeds * plan.steps, quiet=given.quiet) as meter:
 
         def on_step(seed: int, report: Any) -> None:
             meter.advance(1, f"seed {seed + 1} of {learner.seeds}, loss {report.loss:.3f}")

@@ -145,7 +145,9 @@ def test_planted_one_tail_for_both_branches(monkeypatch: pytest.MonkeyPatch) -> 
     config = SMALL_PRESETS["llama_conv_relu2"]
     model = laws.sharpened(config)
     monkeypatch.setattr(
-        Backbone, "new_caches", lambda self, _: [LayerCache(tails=Shared()) for _ in self.blocks]
+        Backbone,
+        "new_caches",
+        lambda self, _=None: [LayerCache(tails=Shared()) for _ in self.blocks],
     )
     with pytest.raises(AssertionError):
         laws.decoding_equals_one_pass(model, laws.tokens(config), 1e-12)

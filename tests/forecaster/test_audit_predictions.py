@@ -9,7 +9,7 @@ import pytest
 from audited import LEVELS, NORMAL, QUANTILES, honest_file
 from panels import garch_panel
 
-from forecaster.audit import audit_predictions
+from forecaster.audit.predictions import audit_predictions
 from forecaster.bars import Panel
 from forecaster.errors import DataError, StorageError
 from forecaster.features import causal_scale, log_returns
