@@ -46,9 +46,8 @@ class PathMemory:
         real = np.array([members[m].real[s].mean() for m, s in pairs])
         self.has_range = ranged > 0  # [N] of any of the last W bars
         self.has_volume = (self.windowed[3] > 0).any(axis=1)
-        self.filled = 1 - real / np.where(
-            self.has_range, ranged, 1.0
-        )  # [N] share of opens that are none
+        # [N] share of opens that are none
+        self.filled = 1 - real / np.where(self.has_range, ranged, 1.0)
 
     @property
     def next_scale(self) -> Floats:

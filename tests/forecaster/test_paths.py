@@ -232,11 +232,13 @@ def garch() -> tuple[Walker, Panel]:
 GARCH_ORIGINS = origins_of(3, tuple(range(2050, 2600, 100)))
 
 
+@pytest.mark.slow
 def test_bands_cover_what_garch_does(garch: tuple[Walker, Panel]):
     found = coverage(*garch, GARCH_ORIGINS, 20, 300)
     assert (np.abs(found[:, [0, 4, 19]] - 0.9) < 0.02).all(), found
 
 
+@pytest.mark.slow
 def test_bands_that_are_too_narrow_are_caught(
     garch: tuple[Walker, Panel], monkeypatch: pytest.MonkeyPatch
 ):
