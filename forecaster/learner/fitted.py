@@ -68,6 +68,7 @@ class FittedLearner:
         """Trainable numbers of one network."""
         return sum(p.numel() for p in self.networks[0].parameters())
 
+    @torch.no_grad()
     def untaught_loss(self, history: Panel) -> float:
         """Mean loss [nats] of an untaught network on some training windows of the history.
 
