@@ -11,7 +11,7 @@ from forecaster.bars import Panel
 from forecaster.baselines import BASELINES
 from forecaster.baselines.naive import RandomWalk
 from forecaster.baselines.pool import LOOKBACK, Pool, best_weights, learned_weights
-from forecaster.distributions import Distribution
+from forecaster.distributions import Gaussian
 from forecaster.protocol import Origins
 from forecaster.scores import truth
 
@@ -72,7 +72,7 @@ def test_members_are_scored_on_bars_that_they_were_not_fitted_to():
     class Seen(RandomWalk):
         bars: int = 0
 
-        def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Distribution:
+        def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Gaussian:
             assert (origins.bar >= self.bars).all()
             return RandomWalk().forecast(past, origins, horizons)
 
