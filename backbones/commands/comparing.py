@@ -113,7 +113,7 @@ class Meter:
         line = f"{run.task.folder.name}: {score}{', from before' if kept else ''}{self.pace()}"
         self.bar.update(self.task, completed=self.done, description=line)
         if self.bar.disable:
-            tell(f"{100 * self.done / self.total:3.0f} %  {line}")
+            tell(f"{min(100, 100 * self.done / self.total):3.0f} %  {line}")
 
     def pace(self) -> str:
         """Steps a second and the time left, once there is one."""
@@ -121,4 +121,5 @@ class Meter:
         if not self.new or not spent:
             return ""
         rate = self.new / spent
-        return f"; {rate:.1f} steps/s, about {(self.total - self.done) / rate:.0f} s left"
+        left = max(0, self.total - self.done) / rate
+        return f"; {rate:.1f} steps/s, about {left:.0f} s left"

@@ -56,7 +56,7 @@ def rates_said(study: Study) -> str:
         return f"Rate: {study.rates[0]:g} of the recipe's for every arm, NOT TUNED."
     steps = f"1/{TUNED_FOR} of the" if study.tune_steps is None else f"{study.tune_steps}"
     tried = ", ".join(f"{rate:g}" for rate in study.rates)
-    again = f", the best {study.finalists} again by all of them" if study.finalists > 1 else ""
+    again = ", the best again by all of them, and on" if study.finalists > 1 else ""
     return (
         f"Rate: the best of {tried} of the recipe's by {steps} steps{again}, seed 0, scored on the "
         "last tenth of the training part; * at the edge of these: a better one may lie beyond."

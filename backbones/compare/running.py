@@ -12,13 +12,14 @@ from pathlib import Path
 import torch
 
 from ..checkpoint import differences
-from ..errors import BackbonesError, CorpusError, DivergedError, UsageError
+from ..errors import BackbonesError, CorpusError, UsageError
 from ..language.folder import sigterm_raised
 from ..storage import replace_file
 from ..text.corpora import Corpus
 from .arms import Arm, arms_of
 from .study import STUDY_FILE, Study, read_study
-from .tasks import Done, Task, carry_out, final_task, finished, run_task, trial_task
+from .tasks import Done, Task, carry_out, finished, run_task
+from .tuning import best_factors, final_tasks, trial_tasks
 
 OnRun = Callable[[Done, bool], None]  # the bool: whether it was done already
 
@@ -55,7 +56,9 @@ def run_study(
     replace_file(out / STUDY_FILE, study.to_json().encode())
     with sigterm_raised():
         trials = execute(trial_tasks(study, arms, out), corpus, jobs, on_run)
-        finals = execute(final_tasks(study, arms, trials, out), corpus, jobs, on_run)
+        finals: list[Done] = []
+        while tasks := final_tasks(study, arms, trials, finals, out):
+            finals += execute(tasks, corpus, jobs, on_run)
         factors = {arm.name: study.rates[0] for arm in arms}
         factors |= best_factors(finals or trials)
         runs = execute(run_tasks(study, arms, factors, out), corpus, jobs, on_run)
@@ -78,52 +81,12 @@ def refuse_other_study(out: Path, study: Study) -> None:
         raise UsageError(f"{out} holds another study: {odd}; name another --out")
 
 
-def trial_tasks(study: Study, arms: Sequence[Arm], out: Path) -> list[Task]:
-    """Every arm at every rate; none where there is one rate."""
-    if not study.is_tuned:
-        return []
-    return [trial_task(arm, factor, study, out) for arm in arms for factor in study.rates]
-
-
-def final_tasks(study: Study, arms: Sequence[Arm], trials: Sequence[Done], out: Path) -> list[Task]:
-    """Every arm at its best rates of the trials, the slowest first; none where one is wanted.
-
-    DivergedError for an arm that diverged at every rate.
-    """
-    if not study.finals_an_arm:
-        return []
-    best_factors(trials)
-    tasks: list[Task] = []
-    for arm in arms:
-        tried = [(t.nats, t.task.factor) for t in trials if t.task.arm == arm.name]
-        best = sorted((nats, factor) for nats, factor in tried if nats is not None)
-        factors = sorted(factor for _, factor in best[: study.finalists])
-        tasks += [final_task(arm, factor, study, out) for factor in factors]
-    return tasks
-
-
 def run_tasks(
     study: Study, arms: Sequence[Arm], factors: dict[str, float], out: Path
 ) -> list[Task]:
     """Every arm at every seed, seed by seed: what slows the machine slows all arms."""
     seeds = range(1, study.seeds + 1)
     return [run_task(arm, seed, factors[arm.name], out) for seed in seeds for arm in arms]
-
-
-def best_factors(trials: Sequence[Done]) -> dict[str, float]:
-    """The factor at which each arm scored best; of equals the smallest.
-
-    DivergedError for an arm that diverged at every one.
-    """
-    best: dict[str, tuple[float, float]] = {}
-    for trial in trials:
-        if trial.nats is not None:
-            found = (trial.nats, trial.task.factor)
-            best[trial.task.arm] = min(best.get(trial.task.arm, found), found)
-    for trial in trials:
-        if trial.task.arm not in best:
-            raise DivergedError(f"{trial.task.arm} diverges at every rate: name lower --rates")
-    return {arm: factor for arm, (_, factor) in best.items()}
 
 
 def execute(tasks: Sequence[Task], corpus: Corpus, jobs: int, on_run: OnRun | None) -> list[Done]:

@@ -54,7 +54,7 @@ class Study(Record):
     parameters: PositiveInt | None = None  # None: the first arm's
     rates: tuple[PositiveFloat, ...] = Field(default=RATES, min_length=1)  # one: no tuning
     tune_steps: PositiveInt | None = None  # None: a quarter of the steps
-    finalists: PositiveInt = 2  # rates that an arm tries again with all the steps; 1: none
+    finalists: PositiveInt = 2  # rates that an arm tries first with all the steps; 1: none
 
     @property
     def is_tuned(self) -> bool:
@@ -63,10 +63,10 @@ class Study(Record):
 
     @property
     def finals_an_arm(self) -> int:
-        """How many rates each arm tries with all the steps, if none diverges before."""
+        """About how many rates each arm tries with all the steps: one more than the finalists."""
         if not self.is_tuned or self.finalists == 1:
             return 0
-        return min(self.finalists, len(self.rates))
+        return min(self.finalists + 1, len(self.rates))
 
     @model_validator(mode="after")
     def _refuse_what_would_be_ignored(self) -> Self:

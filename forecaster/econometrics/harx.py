@@ -84,7 +84,8 @@ def sample_of(symbols: Sequence[str], x: Sequence[Floats], r: Sequence[Floats]) 
             f"{', '.join(symbols)}: at most {most} returns have ended after {WARM_UP} bars of"
             f" warm-up, HARX needs {FEWEST} of one symbol; give more history or a shorter horizon"
         )
-    symbols, x, r = ([each[i] for i in enough] for each in (symbols, x, r))
+    symbols = [symbols[i] for i in enough]
+    x, r = [x[i] for i in enough], [r[i] for i in enough]
     rows = [np.isfinite(each) for each in r]
     which = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(rows)])
     stacked = np.concatenate([each[k] for each, k in zip(x, rows, strict=True)])

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from backbones.compare import Results, Study, arms_of
-from backbones.compare.running import run_tasks, trial_tasks
+from backbones.compare.running import run_tasks
 from backbones.compare.tasks import Done, Task
+from backbones.compare.tuning import trial_tasks
 from backbones.text.corpora import Corpus
 
 VERSE = "the quality of mercy is not strain'd it droppeth as the gentle rain from heaven"

@@ -3,7 +3,7 @@
 import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from backbones import language
 from backbones.compare import Results, Study, arms_of, parity, run_study, tasks
 from backbones.compare.parity import at_parity
 from backbones.compare.parquet import write_parquet
-from backbones.compare.running import best_factors, final_tasks, trial_tasks
+from backbones.compare.tuning import best_factors, final_tasks, trial_tasks
 from backbones.errors import BackbonesError, CorpusError, DivergedError, UsageError
 from backbones.language.folder import read_plan
 from backbones.language.plan import plan_run
@@ -172,25 +172,43 @@ def plant_again(trial: tasks.Done, nats: float | None) -> tasks.Done:
     return tasks.Done(task=trial.task, record=trial.record | {"selection_nats": nats})
 
 
-def test_finals_decide_among_the_best_of_the_trials(tmp_path: Path) -> None:
-    """The rate that is best at first loses here to the second one, with all the steps."""
-    corpus = corpus_of()
-    study = study_of(corpus, presets=("llama",), rates=(1.0, 2.0, 4.0), finalists=2)
-    arms = arms_of(study, corpus)
-    scores = {1.0: 2.5, 2.0: 2.0, 4.0: 2.25}
-    trials = [plant(t, scores[t.factor]) for t in trial_tasks(study, arms, tmp_path)]
-    tasks_ = final_tasks(study, arms, trials, tmp_path)
-    assert [(t.factor, t.plan.train.steps, t.plan.split) for t in tasks_] == [
-        (2.0, 8, "selection"),
-        (4.0, 8, "selection"),
-    ]
-    finals = [plant(t, {2.0: 1.9, 4.0: 1.8}[t.factor]) for t in tasks_]
-    assert best_factors(finals) == {"llama": 4.0}
-    alone = study_of(corpus, presets=("llama",), rates=(1.0, 2.0, 4.0), finalists=1)
-    assert final_tasks(alone, arms, trials, tmp_path) == []
-    diverged = [plant_again(t, None) for t in trials]
-    with pytest.raises(DivergedError, match="llama diverges at every rate"):
-        final_tasks(study, arms, diverged, tmp_path)
+def finals_of(
+    study: Study, folder: Path, at_first: dict[float, float], later: Mapping[float, float | None]
+) -> tuple[list[list[float]], float]:
+    """The factors of each round of finals, and the one chosen, from planted scores."""
+    arms = arms_of(study, corpus_of())
+    trials = [plant(t, at_first[t.factor]) for t in trial_tasks(study, arms, folder)]
+    finals: list[tasks.Done] = []
+    rounds: list[list[float]] = []
+    while todo := final_tasks(study, arms, trials, finals, folder):
+        assert {(t.plan.train.steps, t.plan.split) for t in todo} == {(8, "selection")}
+        rounds.append([t.factor for t in todo])
+        finals += [plant(t, later[t.factor]) for t in todo]
+    return rounds, best_factors(finals or trials)["llama"]
+
+
+RISING = {0.5: 2.5, 1.0: 2.2, 2.0: 2.0, 4.0: 2.1}  # short trials like the third
+
+
+@pytest.mark.parametrize(
+    ("later", "rounds", "chosen"),
+    [
+        ({2.0: 1.8, 4.0: 1.9, 1.0: 1.85}, [[2.0, 4.0], [1.0]], 2.0),
+        ({2.0: 1.8, 4.0: 1.9, 1.0: 1.7, 0.5: 1.6}, [[2.0, 4.0], [1.0], [0.5]], 0.5),
+        ({2.0: 1.9, 4.0: 1.8}, [[2.0, 4.0]], 4.0),
+        ({2.0: None, 4.0: None, 1.0: 1.8, 0.5: 1.9}, [[2.0, 4.0], [1.0], [0.5]], 1.0),
+    ],
+)
+def test_finals_go_on_while_the_best_is_the_last_tried(
+    tmp_path: Path, later: Mapping[float, float | None], rounds: list[list[float]], chosen: float
+) -> None:
+    study = study_of(corpus_of(), presets=("llama",), rates=(0.5, 1.0, 2.0, 4.0), finalists=2)
+    assert finals_of(study, tmp_path, RISING, later) == (rounds, chosen)
+
+
+def test_one_finalist_is_none(tmp_path: Path) -> None:
+    study = study_of(corpus_of(), presets=("llama",), rates=(0.5, 1.0, 2.0, 4.0), finalists=1)
+    assert finals_of(study, tmp_path, RISING, {}) == ([], 2.0)
 
 
 def test_a_study_runs_its_finals(tmp_path: Path) -> None:

@@ -35,14 +35,14 @@ def last(panel: Panel) -> Origins:
 
 @pytest.mark.parametrize("xi", [0.1, 0.3])
 def test_a_pareto_fit_is_scipys(xi: float):
-    excess = stats.genpareto.rvs(xi, scale=2.0, size=3000, random_state=3)
+    excess = np.asarray(stats.genpareto.rvs(xi, scale=2.0, size=3000, random_state=3))
     theirs = stats.genpareto.fit(excess, floc=0)
     assert fit_pareto(excess) == pytest.approx((theirs[2], theirs[0]), rel=1e-3)
 
 
 @pytest.mark.parametrize("xi", [-0.3, 0.9])
 def test_a_tail_that_ends_or_has_no_mean_is_held_at_its_bound(xi: float):
-    excess = stats.genpareto.rvs(xi, scale=2.0, size=3000, random_state=3)
+    excess = np.asarray(stats.genpareto.rvs(xi, scale=2.0, size=3000, random_state=3))
     beta, found = fit_pareto(excess)
     assert found == XI_BOUNDS[int(xi > 0)]
     likelihoods = [
@@ -93,6 +93,7 @@ def test_simulated_shapes_are_archs_bootstrap():
     draws = model.fit(disp="off").forecast(
         horizon=10, method="bootstrap", simulations=40_000, random_state=np.random.RandomState(1)
     )
+    assert draws.simulations.values is not None
     theirs = draws.simulations.values[-1].sum(axis=1) / 100
     variance = fitted.next_variance(r)[-1:]
     knots = simulate_shapes(fitted, r, (1, 10), (7,)).between(variance)[0][0]

@@ -1,14 +1,17 @@
 """Linear pools: weights from the past alone, and what a pool is worth."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from panels import garch_panel, rewritten_after, walk_panel
 
+from forecaster.bars import Panel
 from forecaster.baselines import BASELINES
 from forecaster.baselines.naive import RandomWalk
 from forecaster.baselines.pool import LOOKBACK, Pool, best_weights, learned_weights
+from forecaster.distributions import Gaussian
 from forecaster.protocol import Origins
 from forecaster.scores import truth
 
@@ -66,27 +69,29 @@ def test_members_are_scored_on_bars_that_they_were_not_fitted_to():
     panel = garch_panel(1300, 1)
 
     @dataclass(frozen=True)
-    class Remembers(RandomWalk):
-        name: str = "remembers"
-
-        def fit(self, history, horizons):  # noqa: ARG002
-            assert len(history.members[0]) in (1300 - LOOKBACK, 1300)
-            return Seen(len(history.members[0]))
-
-    @dataclass(frozen=True)
     class Seen(RandomWalk):
         bars: int = 0
 
-        def forecast(self, past, origins, horizons):
+        def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Gaussian:
             assert (origins.bar >= self.bars).all()
             return RandomWalk().forecast(past, origins, horizons)
 
+    @dataclass(frozen=True)
+    class Remembers(RandomWalk):
+        name: str = "remembers"
+
+        def fit(self, history: Panel, horizons: Sequence[int]) -> Seen:  # noqa: ARG002
+            assert len(history.members[0]) in (1300 - LOOKBACK, 1300)
+            return Seen(bars=len(history.members[0]))
+
     weights = learned_weights((Remembers(), RandomWalk()), panel, (1,))
+    assert weights is not None
     np.testing.assert_allclose(weights, [[0.5, 0.5]])
 
 
 def test_too_little_history_gives_equal_weights_and_says_so():
     fitted = POOL.fit(walk_panel(800, 1), (1,))
+    assert fitted.weights is not None
     np.testing.assert_allclose(fitted.weights, 1 / 3)
     assert fitted.notes[0] == "too little history for weights: equal ones"
 
