@@ -96,10 +96,12 @@ def walk_along(walker: Walker, panel: Panel, count: int = 40) -> PathMemory:
     tokenizer = walker.fitted.tokenizer
     member, bar = np.arange(len(panel)), np.full(len(panel), HISTORY)
     memory = PathMemory(remember_all(panel, tokenizer), tokenizer, member, bar)
+    known = None
     for t in range(HISTORY + 1, HISTORY + 1 + count):
         now = {n: np.array([getattr(bars, n)[t] for bars in panel]) for n in CANDLE}
         candle = Candles(memory.close, now["open"], now["high"], now["low"], now["close"])
         known = memory.append(candle, now["volume"])
+    assert known is not None
     for i, bars in enumerate(panel):
         whole, t = features(bars), HISTORY + count
         wanted = tokenizer.scales(bars, whole)[t]
@@ -252,7 +254,9 @@ def fair_crps(walker: Walker, panel: Panel, asked: Origins, paths: int) -> np.nd
     """[3, H] mean CRPS of the learner's density, its paths, the prior's paths (fair)."""
     horizons = walker.fitted.tokenizer.horizons
     y = scores.truth(panel, asked, horizons)[0]
-    found = [walker.fitted.forecast(panel, asked, horizons).crps(y)]
+    direct = walker.fitted.forecast(panel, asked, horizons).crps(y)
+    assert direct is not None
+    found = [direct]
     source = PathSource(walker, panel, asked)
     pairs = zip(asked.member, asked.bar, strict=True)
     start = np.array([panel.members[m].close[t] for m, t in pairs])
