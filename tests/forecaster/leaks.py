@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields, replace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from forecaster.econometrics import regressors as regressor_module
 from forecaster.learner import fitted as fitted_module
 from forecaster.learner import network, windows
 from forecaster.protocol import Origins
+from forecaster.tokens import fitting as token_fits
+from forecaster.tokens import prior as token_priors
 from forecaster.tokens import tokenizer as token_module
 
 Patch = pytest.MonkeyPatch
@@ -270,7 +272,7 @@ def symbols_of_the_largest_volume_ever(patch: Patch) -> None:
 
 @leak("tokeniser fit")
 def edges_of_all_bars(patch: Patch) -> None:
-    seen, original = peek_at_the_panel(patch), token_module.fit_tokenizer
+    seen, original = peek_at_the_panel(patch), token_fits.fit_tokenizer
 
     def fit_tokenizer(history: Panel, *rest: Any, **more: Any) -> token_module.BarTokenizer:
         every = original(seen["panel"], *rest, **more)
@@ -282,7 +284,7 @@ def edges_of_all_bars(patch: Patch) -> None:
 
 @leak("tokeniser fit")
 def scaler_of_all_bars(patch: Patch) -> None:
-    seen, original = peek_at_the_panel(patch), token_module.fit_tokenizer
+    seen, original = peek_at_the_panel(patch), token_fits.fit_tokenizer
 
     def fit_tokenizer(history: Panel, *rest: Any, **more: Any) -> token_module.BarTokenizer:
         every = original(seen["panel"], *rest, **more)
@@ -294,7 +296,7 @@ def scaler_of_all_bars(patch: Patch) -> None:
 
 @leak("tokeniser fit")
 def prior_refitted_on_the_test(patch: Patch) -> None:
-    seen, original = peek_at_the_panel(patch), token_module.fit_range_prior
+    seen, original = peek_at_the_panel(patch), token_priors.fit_range_prior
 
     def fit_range_prior(_: Panel, __: Any, horizons: Sequence[int]) -> Any:
         every = seen["panel"]
@@ -307,7 +309,7 @@ def prior_refitted_on_the_test(patch: Patch) -> None:
 def sampler_runs_into_the_test(patch: Patch) -> None:
     seen, original = peek_at_the_panel(patch), windows.tokenise
 
-    def tokenise(panel: Panel, tokenizer: Any) -> list[windows.TokenisedBars]:
+    def tokenise(panel: Panel, tokenizer: Any) -> list[windows.Member]:
         longer = seen.get("panel", panel)
         grow = len(longer) == len(panel) and len(longer.clock) > len(panel.clock) > 500
         return original(longer if grow else panel, tokenizer)
@@ -320,12 +322,11 @@ def sampler_runs_from_one_symbol_into_the_next(patch: Patch) -> None:
     original = windows.TrainingWindows.draw
 
     def draw(self: windows.TrainingWindows, k: int) -> windows.Batch:
-        joined = windows.TokenisedBars(
-            *(
-                np.concatenate([getattr(m, name) for m in self.members])
-                for name in ("tokens", "inputs", "targets", "scales")
-            )
-        )
+        parts = {
+            each.name: np.concatenate([getattr(m, each.name) for m in self.members])
+            for each in fields(windows.TokenisedBars)
+        }
+        joined = windows.TokenisedBars(**parts)
         return original(replace(self, members=[joined]), k)
 
     patch.setattr(windows.TrainingWindows, "draw", draw)
@@ -460,9 +461,9 @@ def scale_relative_to_all_that_are_asked(patch: Patch) -> None:
 def learner_scales_by_the_whole_past(patch: Patch) -> None:
     original = fitted_module.tokenise
 
-    def tokenise(panel: Panel, tokenizer: Any) -> list[windows.TokenisedBars]:
+    def tokenise(panel: Panel, tokenizer: Any) -> Sequence[windows.Member]:
         return [
-            replace(m, scales=m.scales * (1 + np.nanmax(m.scales)))
+            replace(cast(windows.TokenisedBars, m), scales=m.scales * (1 + np.nanmax(m.scales)))
             for m in original(panel, tokenizer)
         ]
 

@@ -72,7 +72,8 @@ def honest() -> Subject:
 
 
 def test_the_honest_pipeline_passes_with_few_examples(honest: Subject):
-    cheap = [law for law in laws_of(honest, 3) if not law.stage.startswith("placebo")]
+    dear = ("placebo", "append")  # all of them hold in the slow test above
+    cheap = [law for law in laws_of(honest, 2) if not law.stage.startswith(dear)]
     for law in cheap:
         assert tried(law, honest).finding is None, law
 
@@ -196,15 +197,16 @@ def test_the_command_passes_an_honest_run(capsys: pytest.CaptureFixture[str]):
 def test_the_command_ends_with_11_and_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    LEAKS["unknown_volume_filled_backwards"][1](monkeypatch)
+    LEAKS["centred_rolling_scale"][1](monkeypatch)
     assert command(["audit", "mine", "-q", "--json"]) == 11
     out, err = capsys.readouterr()
-    found = json.loads(out)["checks"][1]
-    assert (found["stage"], found["holds"]) == ("bars", False)
+    found = json.loads(out)["checks"][2]
+    assert (found["stage"], found["holds"]) == ("features", False)
     assert found["date"].startswith("200")
     assert found["symbol"].startswith("GARCH")
     assert err.count("\n") == 1
-    assert "audit of mine: bars: volume changes" in err
+    assert "audit of mine: features: " in err
+    assert " changes from " in err
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,7 @@ def test_sixty_more_bars_leave_earlier_predictions_and_folds_as_they_are():
     assert early.equals(short)
 
 
+@pytest.mark.slow
 def test_rows_that_depend_on_their_number_are_caught(monkeypatch: pytest.MonkeyPatch):
     """The real one that the audit found: a product whose bits depend on how many bars there are."""
 
