@@ -266,14 +266,14 @@ def test_planted_mistakes_of_the_sphere_show(monkeypatch: pytest.MonkeyPatch) ->
                 patch.setattr(
                     Hypersphere,
                     "forward",
-                    lambda self, x, branch: F.normalize(
+                    lambda self, x, branch, _: F.normalize(
                         torch.lerp(x, branch(x), self.alpha().abs()), dim=-1
                     ),
                 )
             elif change == "head":
                 patch.setattr(Head, "forward", lambda self, h, _: F.linear(h, self.weight))
             else:
-                patch.setattr(Hypersphere, "forward", lambda _, x, branch: x + 0 * branch(x))
+                patch.setattr(Hypersphere, "forward", lambda _, x, branch, __: x + 0 * branch(x))
             return (model(ids.unsqueeze(0))[0] - expected).abs().max().item()
 
     assert all(wrong(change) > 1e-3 for change in ("branch", "head", "alpha"))

@@ -379,7 +379,9 @@ def test_a_symbol_that_was_never_seen_is_forecast_and_company_does_not_matter(
     panel: Panel, tiny: FittedLearner
 ):
     stranger = replace(garch_panel(400, 1, seed=8).members[0], symbol=Symbol("STRANGER"))
-    together = bins_of(tiny, Panel((stranger, *panel)), Origins(np.array([0, 1]), np.full(2, 300)))
+    last = len(panel)  # members stand in order of their names
+    asked = Origins(np.array([last, 0]), np.full(2, 300))
+    together = bins_of(tiny, Panel((*panel, stranger)), asked)
     alone = bins_of(tiny, Panel((stranger,)), Origins(np.array([0]), np.array([300])))
     assert (together[0] == alone[0]).all()
     known = bins_of(tiny, panel, Origins(np.array([0]), np.array([300])))

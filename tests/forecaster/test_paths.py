@@ -264,7 +264,7 @@ def fair_crps(walker: Walker, panel: Panel, asked: Origins, paths: int) -> np.nd
         close = candles_of(way(Walk(paths, max(horizons), 2)))[..., 3]
         close = close.reshape(len(asked), paths, -1)[:, :, np.array(horizons) - 1]
         r = np.log(close / start[:, None, None]).swapaxes(1, 2)
-        found.append(crps_ensemble(y, r, estimator="fair"))
+        found.append(np.asarray(crps_ensemble(y, r, estimator="fair")))
     return np.array([each.mean(axis=0) for each in found])
 
 

@@ -121,7 +121,7 @@ def test_panel_entries_and_digest(store: Store, tmp_path: Path) -> None:
     assert store.entries() == ()
     for symbol in ("IBM", "AAPL"):
         store.put(daily(5, symbol), ORIGIN)
-    assert store.panel(["IBM", "AAPL"]).symbols == ("IBM", "AAPL")
+    assert store.panel(["IBM", "AAPL"]).symbols == ("AAPL", "IBM")
     assert [e.symbol for e in store.entries()] == ["AAPL", "IBM"]
     other = Store(tmp_path / "elsewhere")
     for symbol in ("AAPL", "IBM"):
