@@ -152,7 +152,7 @@ def test_tinyshakespeare_is_the_default(tmp_path: Path, monkeypatch: pytest.Monk
     shown = compare("--presets", "llama", "--dry-run").stdout
     assert "-compare-tinyshakespeare" in shown.splitlines()[0]
     assert shown.splitlines()[1].split() == ["trials", "4"]
-    assert shown.splitlines()[2].split() == ["finals", "2"]
+    assert shown.splitlines()[2].split() == ["finals", "3"]
     assert shown.splitlines()[3].split() == ["runs", "3"]
 
 
