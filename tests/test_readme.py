@@ -17,7 +17,10 @@ SIZES = ("steps=3", "seeds=1", "d_model=16", "n_layers=1", "context=32", "batch=
 SMALL = [word for size in SIZES for word in ("--set", f"learner.{size}")]
 # What makes a command of minutes one of seconds. Nothing else about it changes.
 SHRUNK = {
-    "forecaster backtest": [*SMALL, "--symbols", "^IXIC,AAPL", "--test-from", "2012-06-01"],
+    "forecaster backtest": [
+        *[*SMALL, "--symbols", "^IXIC,AAPL", "--test-from", "2012-06-01"],
+        *["--baselines", "random_walk,volatility_20,garch_student_t,har_empirical,harx"],
+    ],
     "forecaster train": SMALL,
     "backbones train": ["--steps", "3", "--set", "train.warmup=1"],
 }

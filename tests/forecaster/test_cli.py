@@ -17,7 +17,9 @@ from forecaster.paths.table import SAMPLES
 
 SIZES = ("steps=3", "seeds=1", "d_model=16", "n_layers=1", "context=32", "batch=4")
 TINY = [word for size in SIZES for word in ("--set", f"learner.{size}")]
+FEW = "random_walk,volatility_20,garch_student_t,harx"  # rows of every kind
 SHORT = ["--symbols", "^IXIC", "--test-from", "2017-12-01", "--jobs", "1", *TINY]
+SHORT += ["--baselines", FEW]
 
 
 @pytest.fixture(scope="module")
