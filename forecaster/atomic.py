@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,12 +35,23 @@ def commit_chunks(path: Path, chunks: Iterable[bytes]) -> str:
     An error of whoever makes them is passed on, and nothing is committed.
     """
     temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+    of_the_maker: list[Exception] = []
+
+    def made() -> Iterator[bytes]:
+        try:
+            yield from chunks
+        except Exception as error:
+            of_the_maker.append(error)
+            raise
+
     try:
         make_directory(path.parent)
-        digest = _write_new(temporary, chunks)
+        digest = _write_new(temporary, made())
         temporary.replace(path)
         _sync_directory(path.parent)
     except (OSError, ValueError) as error:
+        if error in of_the_maker:
+            raise
         raise StorageError(f"cannot write {path}: {reason(error)}; it is not committed") from error
     finally:
         with suppress(OSError, ValueError):

@@ -33,7 +33,7 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except KeyboardInterrupt as stopped:  # an argument says by which other signal
             code = TERMINATED if stopped.args else INTERRUPTED
-            stop(stopped, f"{str(stopped) or 'interrupted'}: go on with --resume", code)
+            stop(stopped, f"{str(stopped) or 'interrupted'}{how_to_go_on()}", code)
         except BackbonesError as error:
             stop(error, str(error), error.exit_code)
         except OSError as error:
@@ -43,6 +43,12 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
             stop(error, told, BackbonesError.exit_code)
 
     return wrapped
+
+
+def how_to_go_on() -> str:
+    """What to say of it after a stop, where the command in hand can go on."""
+    names = {parameter.name for parameter in click.get_current_context().command.params}
+    return ": go on with --resume" if "resume" in names else ""
 
 
 def stop(error: BaseException, told: str, code: int) -> None:

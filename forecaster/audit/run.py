@@ -15,8 +15,9 @@ from forecaster.audit.subject import Subject, reduced
 from forecaster.backtest import Plan
 
 SEES = (
-    "whatever lets a bar after the cut change a number before it, stage by stage; not what was"
-    " chosen by people who had seen the test years, nor a universe of survivors"
+    "whatever lets a bar after the cut change a number before it, stage by stage from the adjusted"
+    " bars on; not what adjustment itself looks at, nor what was chosen by people who had seen the"
+    " test years, nor a universe of survivors"
 )
 
 

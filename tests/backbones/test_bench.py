@@ -37,7 +37,7 @@ HOW = Settings(rounds=2, scale=TINY)
 TIMED = [name for name in BENCHES if name not in {"memory", "time-to-loss"}]
 VERSE = "The quality of mercy is not strain'd, it droppeth as the gentle rain from heaven.\n"
 
-# What the research notes ask to be compared, and the ways that must be in each.
+# What must be compared, and the ways that must be in each.
 ASKED = {
     "softmax": {"written out", "fused"},
     "diff": {"ours", "A: two calls", "B: one call", "C: values in slices", "D: padded"},
@@ -150,6 +150,20 @@ def invoke(*arguments: str) -> Result:
         return CliRunner().invoke(cli.main, arguments)
     finally:
         torch.use_deterministic_algorithms(False)
+
+
+def test_only_a_command_that_can_resume_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("backbones.commands.benching.bench", stopped)
+    monkeypatch.setattr("backbones.language.prepare", stopped)
+    told = [invoke("bench", "ffn"), invoke("train", "--corpus", "tinyshakespeare")]
+    assert [result.exit_code for result in told] == [130, 130]
+    assert [result.stderr for result in told] == [
+        "error: interrupted\n",
+        "error: interrupted: go on with --resume\n",
+    ]
 
 
 def test_the_command_shows_a_table_and_keeps_the_rows(tmp_path: Path) -> None:

@@ -56,16 +56,19 @@ def test_commit_returns_the_hash_and_leaves_only_the_file(tmp_path: Path) -> Non
     assert stat.S_IMODE(path.stat().st_mode) & 0o133 == 0
 
 
-def test_chunks_are_one_file_and_what_breaks_off_is_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error", [DivergedError("no more"), ValueError("no more"), OSError(5, "no more")]
+)
+def test_chunks_are_one_file_and_what_breaks_off_is_none(tmp_path: Path, error: Exception) -> None:
     path = tmp_path / "x.bin"
     assert commit_chunks(path, iter((b"ab", b"", b"c"))) == hashlib.sha256(b"abc").hexdigest()
     assert path.read_bytes() == b"abc"
 
     def breaks_off() -> Iterator[bytes]:
         yield b"new"
-        raise DivergedError("no more")
+        raise error
 
-    with pytest.raises(DivergedError, match="no more"):
+    with pytest.raises(type(error), match="no more"):
         commit_chunks(path, breaks_off())
     assert path.read_bytes() == b"abc"
     assert names(tmp_path) == ["x.bin"]
