@@ -48,6 +48,7 @@ class LearnerConfig(Record):
     shrink: Annotated[float, Field(ge=0, le=1)] = 0.5
     # The same for what they say of the next bar's variance, through which its return is forecast.
     variance_shrink: Annotated[float, Field(ge=0, le=1)] = 1.0
+    pool: bool = True  # beyond the next bar, equal parts with two classical densities, `pooled.py`
     batch: Positive = 16  # windows a step
     steps: Positive | None = None  # none: as many as the history bears, see `steps_for`
     warmup: Annotated[int, Field(ge=0)] = 20

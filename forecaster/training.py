@@ -24,6 +24,7 @@ from forecaster.learner import (
     require_paths,
 )
 from forecaster.paths.shapes import fit_shapes
+from forecaster.pooled import accompanied
 from forecaster.protocol import Origins
 from forecaster.runs import RunFolder
 from forecaster.tokens import BarTokenizer
@@ -151,7 +152,11 @@ def predict(run: RunFolder, panel: Panel, wanted: tuple[int, ...] | None) -> pa.
     origins = Origins(np.arange(len(panel), dtype=np.int64), last)
     horizons = fitted.tokenizer.horizons
     keys = scores.question(panel, origins, horizons)
-    distribution = fitted.forecast(panel, origins, horizons)
+    model = fitted
+    if run.config().learner.pool:
+        learnt_from = panel.until(np.datetime64(fitted.tokenizer.fitted_until))
+        model = accompanied(fitted, learnt_from, horizons)
+    distribution = model.forecast(panel, origins, horizons)
     provenance = frames.Provenance(run.path.name, 0, panel.interval)
     name = run.config().presets[0]
     table = frames.forecast_table(keys, distribution, name, provenance)

@@ -64,10 +64,9 @@ def printed_over_adjusted(config: RunConfig, root: Path) -> Floats:
 
 def forecasters(config: RunConfig) -> tuple[Forecaster, ...]:
     """Baselines, then one learner a preset. Raises UsageError for an unknown name of either."""
-    from forecaster.learner import BackboneForecaster
+    from forecaster.pooled import learners
 
-    learners = [BackboneForecaster(name, config.learner, config.seed) for name in config.presets]
-    return (*choose(config.baselines), *learners)
+    return (*choose(config.baselines), *learners(config))
 
 
 def plan_backtest(

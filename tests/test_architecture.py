@@ -38,6 +38,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"folds", "tokens"},
         {"paths", "vault"},
         {"learner", "baselines"},
+        {"pooled"},
         {"scores"},
         {"inference"},
         {"engine"},

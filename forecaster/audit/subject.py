@@ -21,6 +21,7 @@ from forecaster.distributions import Distribution
 from forecaster.errors import DataError
 from forecaster.folds import Fold
 from forecaster.learner import BackboneForecaster, FittedLearner
+from forecaster.pooled import FittedPooled, PooledLearner
 from forecaster.protocol import Fitted, Forecaster, Origins
 from forecaster.tokens import BarTokenizer
 from forecaster.workflows import forecasters
@@ -73,7 +74,8 @@ class Subject:
     @property
     def learners(self) -> tuple[BackboneForecaster, ...]:
         """The models that are networks."""
-        return tuple(each for each in self.forecasters if isinstance(each, BackboneForecaster))
+        models = (e.learner if isinstance(e, PooledLearner) else e for e in self.forecasters)
+        return tuple(each for each in models if isinstance(each, BackboneForecaster))
 
     @cached_property
     def through_cells(self) -> tuple[Forecaster, ...]:
@@ -84,11 +86,14 @@ class Subject:
             return self._fits[each.name][1]
 
         quick = sorted(self.forecasters, key=seconds)
-        return (*dict.fromkeys((*quick[:2], *self.learners[:1])),)
+        names = {each.name for each in self.learners[:1]}
+        networks = (each for each in self.forecasters if each.name in names)
+        return (*dict.fromkeys((*quick[:2], *networks)),)
 
     def learner(self, name: str) -> FittedLearner:
         """A fitted network by its preset's name."""
-        return cast(FittedLearner, self.fitted(name))
+        fitted = self.fitted(name)
+        return fitted.learner if isinstance(fitted, FittedPooled) else cast(FittedLearner, fitted)
 
     def tokenizer(self, learner: BackboneForecaster) -> BarTokenizer:
         """What the true history fitted."""

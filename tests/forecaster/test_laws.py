@@ -21,6 +21,7 @@ from forecaster.econometrics import memo
 from forecaster.features import features, log_returns
 from forecaster.folds import Fold, Schedule, walk_forward
 from forecaster.learner import BackboneForecaster
+from forecaster.pooled import PooledLearner
 from forecaster.protocol import Forecaster, Origins
 
 HORIZONS = (1, 5)
@@ -29,7 +30,7 @@ LEVELS = SMALL.model_copy(update={"tokens": "levels", "variance_tokens": False})
 EVERY = [
     *BASELINES.values(),
     BackboneForecaster("llama", SMALL),
-    BackboneForecaster("classic", SMALL),
+    PooledLearner(BackboneForecaster("classic", SMALL)),
     BackboneForecaster("llama-shuffled", SMALL),
     BackboneForecaster(
         "mlp", SMALL.model_copy(update={"tokens": "levels", "variance_tokens": False})
