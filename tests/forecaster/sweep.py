@@ -1,6 +1,7 @@
 """A whole small backtest on any panel, and what must hold of its scores whatever the bars are."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +62,6 @@ def assert_legal(table: Any) -> None:
 
 def relabelled(bars: Bars, symbol: str, interval: str, opened_at: Any = None) -> Bars:
     """The same prices under another name, at another interval."""
-    from dataclasses import replace
-
     labels = bars.opened_at[0] + np.arange(len(bars)) * duration(interval)
     return replace(
         bars,
