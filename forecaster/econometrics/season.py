@@ -29,6 +29,7 @@ SEASON = (*(f"hour_{k}" for k in range(HOURS)), "first_of_session", "last_of_ses
 BREAK = np.timedelta64(4, "h")
 SESSIONS = 5  # whole ones whose longest is what a session lasts: half days are shorter
 HOUR = np.timedelta64(1, "h")
+HOUR_US = 3.6e9  # microseconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +87,7 @@ def session_clock(bars: Bars) -> SessionClock:
     for j in range(2, len(spans)):
         lengths[j] = spans[max(1, j - SESSIONS) : j].max()
     return SessionClock(
-        since=(at - origin) / HOUR,
+        since=(at - origin).astype(np.int64) / HOUR_US,
         count=np.where(seen, np.arange(n) - start + 1, 0),
         longest=lengths[session],
     )

@@ -32,7 +32,7 @@ def week_labels(weeks: int) -> Times:
 
 def busy_hours(labels: Times, low: float = 0.5, high: float = 2.0) -> np.ndarray:
     """[T] a factor of the scale: high from 14 to 18 UTC, low elsewhere."""
-    hour = (labels - labels.astype("datetime64[D]")) / HOUR
+    hour = (labels - labels.astype("datetime64[D]")).astype(np.int64) / 3.6e9
     return np.where((hour >= 14) & (hour < 18), high, low)
 
 
