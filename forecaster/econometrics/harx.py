@@ -4,7 +4,8 @@
 
 By maximum likelihood; i symbol, x standardised. `rho` shrinks a symbol's own slopes d: 0 gives each
 symbol its own model, infinity one model for all, in between a hierarchy (half rho |d|^2 is the log
-of a normal prior).
+of a normal prior). A season has many columns and may have few days: its slopes, common and own, are
+shrunk by RHO at least.
 N observations of S symbols, F regressors.
 """
 
@@ -13,25 +14,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from forecaster.bars import Floats, Panel
 from forecaster.distributions import SkewT
 from forecaster.econometrics.memo import remembered
 from forecaster.econometrics.regressors import regressors
-from forecaster.errors import DataError
-from forecaster.features import WARM_UP, cumulative_return, known_moments
+from forecaster.econometrics.sample import FEWEST, Sample, sample_of, standardised
+from forecaster.econometrics.season import season_width
+from forecaster.features import WARM_UP, cumulative_return
 
 # Strength of the pull of a symbol's slopes to the common ones, times root h: longer targets
 # overlap, and say less than their number. From earlier experiments on 2006-2011.
 RHO = 400.0
 ITERATIONS = 200
 KEPT = 64  # fits, of a few kilobytes
-FEWEST = 20  # values that a shape is fitted to
 STEP = 1e-5  # of the shape's parameters, for central differences
 WIDEST_LOG = 40.0  # of ln sigma: keeps trial steps of the search finite
-CLIP = 6.0  # standard deviations of a regressor, in fit and forecast alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,53 +58,12 @@ class Harx:
         return np.exp(intercept + (z * slope).sum(axis=1))
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """What a fit sees: returns with the regressors known before them."""
-
-    symbols: tuple[str, ...]
-    which: NDArray[np.int64]  # [N] index of the symbol
-    x: Floats  # [N, F] standardised
-    r: Floats  # [N] return ahead
-    mean: Floats  # [F]
-    deviation: Floats  # [F]
-
-
-def sample_of(symbols: Sequence[str], x: Sequence[Floats], r: Sequence[Floats]) -> Sample:
-    """Rows of all symbols whose return is known; the moments are of these rows alone.
-
-    A symbol with fewer than FEWEST of them is left out, and forecast as an unseen one. Raises
-    DataError where none has as many.
-    """
-    enough = [i for i, each in enumerate(r) if np.isfinite(each).sum() >= FEWEST]
-    if not enough:
-        most = max(int(np.isfinite(each).sum()) for each in r)
-        raise DataError(
-            f"{', '.join(symbols)}: at most {most} returns have ended after {WARM_UP} bars of"
-            f" warm-up, HARX needs {FEWEST} of one symbol; give more history or a shorter horizon"
-        )
-    symbols = [symbols[i] for i in enough]
-    x, r = [x[i] for i in enough], [r[i] for i in enough]
-    rows = [np.isfinite(each) for each in r]
-    which = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(rows)])
-    stacked = np.concatenate([each[k] for each, k in zip(x, rows, strict=True)])
-    mean, deviation = known_moments(stacked)
-    returns = np.concatenate([each[k] for each, k in zip(r, rows, strict=True)])
-    z = standardised(stacked, mean, deviation)
-    return Sample(tuple(symbols), which, z, returns, mean, deviation)
-
-
-def standardised(x: Floats, mean: Floats, deviation: Floats) -> Floats:
-    """Regressors in standard deviations, clipped; 0 where unknown."""
-    return np.nan_to_num(np.clip((x - mean) / deviation, -CLIP, CLIP))
-
-
 @remembered(KEPT)
 def fit_harx(sample: Sample, rho: float) -> Harx:
     """The most likely coefficients under the shrinkage rho (0: own, infinity: pooled)."""
     s, f = len(sample.symbols), sample.x.shape[1]
     own = np.isfinite(rho)
-    spread = [np.std(sample.r[sample.which == i]) for i in range(s)]
+    spread = [np.std(sample.r[rows]) for rows in sample.rows]
     start = np.concatenate(
         (np.log(np.maximum(spread, 1e-6)), np.zeros(f + (s * f if own else 0)), [0.03, -0.05, 1.5])
     )
@@ -130,7 +88,8 @@ def fit_horizons(history: Panel, horizons: Sequence[int], rho: float = RHO) -> t
     for h in horizons:
         r = [cumulative_return(bars, h)[WARM_UP:] for bars in history]
         shrink = rho * np.sqrt(h) if np.isfinite(rho) else rho
-        models.append(fit_harx(sample_of(history.symbols, x, r), shrink))
+        sample = sample_of(history.symbols, x, r, season_width(history.interval))
+        models.append(fit_harx(sample, shrink))
     return tuple(models)
 
 
@@ -178,13 +137,17 @@ def _loss(theta: Floats, sample: Sample, rho: float) -> tuple[float, Floats]:
     z = sample.r * np.exp(-log_scale)
     value, slope = _log_likelihood(z, shape)
     pull = 1 + z * slope  # d(-log likelihood) / d ln sigma
-    by_symbol = [which == i for i in range(s)]
-    g_a = np.array([pull[rows].sum() for rows in by_symbol])
-    g_d = np.stack([pull[rows] @ x[rows] for rows in by_symbol])
+    g_a = np.array([pull[rows].sum() for rows in sample.rows])
+    g_d = np.stack([pull[rows] @ x[rows] for rows in sample.rows])
     g_shape = [_difference(z, shape, k) for k in range(3)]
     loss = (log_scale - value).sum() + 0.5 * rho * (d**2).sum()
-    own = (g_d + rho * d).ravel() if theta.size > s + f + 3 else []
-    return float(loss) / n, np.concatenate((g_a, g_d.sum(axis=0), own, g_shape)) / n
+    g_b, g_own = g_d.sum(axis=0), g_d + rho * d
+    season, more = slice(f - sample.season, f), max(RHO - rho, 0.0)
+    loss += 0.5 * RHO * (b[season] ** 2).sum() + 0.5 * more * (d[:, season] ** 2).sum()
+    g_b[season] += RHO * b[season]
+    g_own[:, season] += more * d[:, season]
+    own = g_own.ravel() if theta.size > s + f + 3 else []
+    return float(loss) / n, np.concatenate((g_a, g_b, own, g_shape)) / n
 
 
 def _difference(z: Floats, shape: Floats, k: int) -> float:

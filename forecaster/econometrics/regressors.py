@@ -1,11 +1,14 @@
 """The regressors of HARX: what past ranges, returns and activity say of the next bars' scale.
 
+Bars within a day have their season beside them: see `season.py`.
+
 T bars of one symbol, F regressors. Row t is computed from bars <= t.
 """
 
 import numpy as np
 
 from forecaster.bars import Bars, Floats
+from forecaster.econometrics.season import is_intraday, session_clock
 from forecaster.features import (
     SLOW,
     activity,
@@ -36,7 +39,8 @@ FLOOR = 0.02  # of the window's median
 
 
 def regressors(bars: Bars) -> Floats:
-    """[T, F]; NaN where a window is not full yet or volume is unknown.
+    """[T, F] REGRESSORS, then SEASON of bars within a day; NaN where a window is not full yet or
+    volume is unknown.
 
     Source: Corsi, A Simple Approximate Long-Memory Model of Realized Volatility (JFEC 2009), in
     logs and of range variances; leverage terms as in Corsi and Reno (JBES 2012).
@@ -46,7 +50,10 @@ def regressors(bars: Bars) -> Floats:
     means = tuple(trailing_sum(log_variance, n) / n for n in MEANS)
     sums = tuple(trailing_sum(log_return, n) for n in (5, 22))
     bias = range_bias(causal_scale(log_return**2, SLOW), causal_scale(variance, SLOW))
-    return regressor_columns(log_variance, means, log_return, sums, (activity(bars), bias))
+    x = regressor_columns(log_variance, means, log_return, sums, (activity(bars), bias))
+    if not is_intraday(bars.interval):
+        return x
+    return np.concatenate((x, session_clock(bars).columns), axis=1)
 
 
 def regressor_columns(

@@ -4,14 +4,15 @@
 
 v is the floored range variance of a bar, x the regressors of the scale of returns. They must be the
 same: a regressor that one side lacks would be found in the other side's errors, and counted twice.
+A season's common slopes are pulled to zero as own ones are to the common.
 S symbols, F regressors, T bars.
 """
 
 import numpy as np
 
 from forecaster.bars import Bars, Floats
-from forecaster.econometrics.harx import Sample
 from forecaster.econometrics.regressors import floored
+from forecaster.econometrics.sample import Sample
 from forecaster.features import range_variance, trailing_sum
 
 # The pull of a symbol's slopes to the common ones: HARX's RHO in this loss. Slopes of a log
@@ -35,11 +36,13 @@ def log_variance_ahead(bars: Bars, horizon: int) -> Floats:
 def fit_log_variance(sample: Sample, pull: float = PULL) -> tuple[Floats, Floats]:
     """Intercepts [S] and slopes b + d [S, F] that minimise squared errors + pull |d|^2, exactly.
 
+    For the F - season first regressors; + pull |b|^2 for the others.
+
     A symbol's own part follows from the common one, d = (A + pull)^-1 (c - A b), A and c its
     centred moments; put in, the rest is one linear system in b.
     """
-    symbols, width = len(sample.symbols), sample.x.shape[1]
-    rows = [sample.which == i for i in range(symbols)]
+    width = sample.x.shape[1]
+    rows = sample.rows
     x_mean = np.array([_mean(sample.x[k]) for k in rows])
     y_mean = np.array([_mean(sample.r[k]) for k in rows])
     centred = [(sample.x[k] - x_mean[i], sample.r[k] - y_mean[i]) for i, k in enumerate(rows)]
@@ -48,6 +51,8 @@ def fit_log_variance(sample: Sample, pull: float = PULL) -> tuple[Floats, Floats
     own = np.linalg.inv(a + pull * np.eye(width))
     kept = np.eye(width) - a @ own  # [S, F, F] what the common part answers for
     system, right = (kept @ a).sum(axis=0), (kept @ c[..., None]).sum(axis=(0, 2))
+    seasonal = np.arange(width) >= width - sample.season
+    system = system + np.diag(pull * seasonal)
     common = np.linalg.lstsq(system, right, rcond=None)[0]
     slope = common + (own @ (c - a @ common)[..., None])[..., 0]
     return y_mean - (x_mean * slope).sum(axis=1), slope

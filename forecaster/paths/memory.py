@@ -6,6 +6,8 @@ N paths, W bars of the longest window, A averages, H horizons.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from forecaster.bars import Floats
 from forecaster.candle import Candles
 from forecaster.econometrics.regressors import FLOOR, MEANS, WINDOW, regressor_columns
+from forecaster.econometrics.season import SessionClock, is_intraday
 from forecaster.features import SCALE_FLOOR, SPANS, Features, Past, input_columns, range_bias
 from forecaster.paths.remembered import DECAYS, Remembered, walkable, window_of
 from forecaster.tokens import BarTokenizer
@@ -38,6 +41,9 @@ class PathMemory:
         self.activity = _at(members, member, bar, "activity")
         self.total = _at(members, member, bar, "total")
         self.weight = _at(members, member, bar, "weight")
+        self.interval = members[0].interval
+        parts = [_at([m.clock for m in members], member, bar, f.name) for f in fields(SessionClock)]
+        self.clock = SessionClock(*parts)
         starts = [window_of(members[m], t) for m, t in zip(member, bar, strict=True)]
         self.windowed = np.stack(starts, axis=1)  # [4, N, W]
         recent = [slice(max(0, t - WINDOW + 1), t + 1) for t in bar]
@@ -87,6 +93,9 @@ class PathMemory:
         means = tuple(_sum(window[2], n) / n for n in MEANS)
         sums = tuple(_sum(window[0], n) for n in (5, 22))
         x = regressor_columns(log_variance, means, log_return, sums, (activity, bias))
+        if is_intraday(self.interval):
+            self.clock = self.clock.following(self.interval)
+            x = np.concatenate((x, self.clock.columns), axis=1)
         self.scales = self._prior_scales(x)
         return Features(
             scale=self.scale,
@@ -105,10 +114,11 @@ class PathMemory:
 
 
 def _at(
-    members: Sequence[Remembered], member: NDArray[np.int64], bar: NDArray[np.int64], name: str
-) -> Floats:
+    members: Sequence[Any], member: NDArray[np.int64], bar: NDArray[np.int64], name: str
+) -> NDArray[Any]:
     """Column `name` of each path's member at its bar, [N, ...]."""
-    out = np.empty((len(bar), *getattr(members[0], name).shape[1:]))
+    first = getattr(members[0], name)
+    out = np.empty((len(bar), *first.shape[1:]), dtype=first.dtype)
     for m in np.unique(member):
         rows = member == m
         out[rows] = getattr(members[m], name)[bar[rows]]

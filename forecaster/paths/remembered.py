@@ -11,6 +11,7 @@ from scipy.signal import lfilter
 
 from forecaster.bars import Bars, Floats, Panel
 from forecaster.econometrics.regressors import WINDOW, floored
+from forecaster.econometrics.season import SessionClock, session_clock
 from forecaster.errors import UsageError
 from forecaster.features import (
     DECAY,
@@ -34,6 +35,8 @@ class Remembered:
     """Of one symbol's bars: what paths from any of them need."""
 
     symbol: str
+    interval: str
+    clock: SessionClock
     close: Floats  # [T]
     scale: Floats  # [T] the features' causal scale
     scales: Floats  # [T, H] the prior's
@@ -57,6 +60,8 @@ def remember(bars: Bars, tokenizer: BarTokenizer) -> Remembered:
     )
     return Remembered(
         symbol=bars.symbol,
+        interval=bars.interval,
+        clock=session_clock(bars),
         close=bars.close,
         scale=known.scale,
         scales=tokenizer.scales(bars, known),

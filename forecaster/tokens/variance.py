@@ -14,13 +14,19 @@ from numpy.typing import NDArray
 from forecaster.bars import Bars, Floats, Panel
 from forecaster.config import Record
 from forecaster.distributions import SkewT, bin_masses
-from forecaster.econometrics.harx import fit_skew, sample_of, standardised
+from forecaster.econometrics.harx import fit_skew
 from forecaster.econometrics.regressors import regressors
+from forecaster.econometrics.sample import sample_of, standardised
+from forecaster.econometrics.season import season_width
 from forecaster.econometrics.variance import fit_log_variance, log_variance_ahead
 from forecaster.features import WARM_UP
 from forecaster.tokens.coupling import conditional
 from forecaster.tokens.edges import return_edges
 from forecaster.tokens.prior import Vector
+
+# Of how many pairs of bins the table is not heard, and whole; in between in proportion. Counted on
+# single series of 2000-2005 it lost 13e-4 nats on 2006-2009, on pairs nothing, on all six it won.
+SILENT, WHOLE = 2000, 7500
 
 
 class LevelRecord(Record):
@@ -89,12 +95,15 @@ def fit_variance(
     r = np.concatenate([each[WARM_UP:, j] for each in returns])
     both = (q >= 0) & (r >= 0)
     table = conditional(q[both], r[both], tokens.bin_masses()[j], masses[j])
+    nothing = conditional(q[:0], r[:0], tokens.bin_masses()[j], masses[j])  # has the same margins
+    share = min(max((both.sum() - SILENT) / (WHOLE - SILENT), 0.0), 1.0)
+    table = share * table + (1 - share) * nothing
     return tokens.model_copy(update={"coupling": tuple(map(tuple, table.tolist()))})
 
 
 def _fit_level(history: Panel, x: Sequence[Floats], horizon: int) -> LevelRecord:
     ahead = [log_variance_ahead(bars, horizon)[WARM_UP:] for bars in history]
-    sample = sample_of(history.symbols, x, ahead)
+    sample = sample_of(history.symbols, x, ahead, season_width(history.interval))
     intercept, slope = fit_log_variance(sample)
     error = sample.r - intercept[sample.which] - (sample.x * slope[sample.which]).sum(axis=1)
     return LevelRecord(

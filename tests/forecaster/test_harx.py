@@ -1,6 +1,7 @@
 """HARX: its gradient, its own law, its limits, and regressors that do not look ahead."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -38,11 +39,12 @@ def numeric_gradient(theta: Floats, sample: Sample, rho: float) -> Floats:
     return out
 
 
+@pytest.mark.parametrize("season", [0, 1])
 @pytest.mark.parametrize("own", [0, 4])
-def test_the_gradient_is_the_gradient(own: int):
+def test_the_gradient_is_the_gradient(own: int, season: int):
     rng = np.random.default_rng(1)
     theta = np.concatenate(([-4.0, -5.0], rng.normal(0, 0.1, 2 + own), [0.03, -0.05, 1.5]))
-    sample = drawn(500)
+    sample = replace(drawn(500), season=season)
     found = harx._loss(theta, sample, 30.0)[1]  # pyright: ignore[reportPrivateUsage]
     np.testing.assert_allclose(found, numeric_gradient(theta, sample, 30.0), rtol=1e-4, atol=1e-7)
 

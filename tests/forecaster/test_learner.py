@@ -293,8 +293,9 @@ def test_a_shuffled_window_keeps_its_last_bar_and_scores_that_alone(
 
 
 def test_steps_follow_the_history():
-    """Five passes over it, between 100 and 1000, and at most 300 where dates are few."""
-    counts = [(600, 2, 100), (6000, 10, 292), (2400, 60, 703), (2400, 200, 1000), (900, 200, 300)]
+    """Five passes over it, 100 to 1000, at most 300 where dates are few, fewer of a short one."""
+    counts = [(6000, 10, 292), (2400, 60, 703), (2400, 200, 1000), (900, 200, 300)]
+    counts += [(1500, 6, 100), (3750, 2, 100), (1875, 2, 50), (600, 1, 8), (70, 1, 1)]
     for bars, symbols, steps in counts:
         one = walk_panel(bars, 1).members[0]
         panel = Panel(tuple(replace(one, symbol=Symbol(f"S{i}")) for i in range(symbols)))

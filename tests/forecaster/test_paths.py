@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hourly import HOUR, MONDAY, busy_hours, seasonal_bars, session_labels, week_labels
 from panels import rewritten_after
 from scipy.stats import kstest
 from scoringrules import crps_ensemble
@@ -14,6 +15,7 @@ from forecaster import frames, scores
 from forecaster.bars import Bars, Panel
 from forecaster.candle import Candles
 from forecaster.config import LearnerConfig
+from forecaster.econometrics.season import SessionClock
 from forecaster.errors import DivergedError, UsageError
 from forecaster.features import features
 from forecaster.learner import BackboneForecaster, FittedLearner, Keep, fit_fields, require_paths
@@ -119,6 +121,24 @@ def test_bar_by_bar_is_the_whole_series(panel: Panel, walker: Walker, tokens: st
     tokenizer = fit_tokenizer(history, HORIZONS, config)
     fitted = FittedLearner(config, tokenizer, walker.fitted.networks)
     walk_along(replace(walker, fitted=fitted), panel)
+
+
+def test_bar_by_bar_is_the_whole_series_within_a_day():
+    """Sessions, a week of currencies and a market that never rests: paths know the hour."""
+    labels = (session_labels(120), week_labels(6), MONDAY + np.arange(700) * HOUR)
+    panel = Panel(
+        tuple(
+            seasonal_bars(f"S-{i}", each[:700], busy_hours(each[:700]))
+            for i, each in enumerate(labels)
+        )
+    )
+    walk_along(walker_of(panel, TINY, HISTORY), panel)
+
+
+def test_a_path_whose_clock_stands_still_is_caught(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(SessionClock, "following", lambda self, _: self)
+    with pytest.raises(AssertionError):
+        test_bar_by_bar_is_the_whole_series_within_a_day()
 
 
 def test_a_decay_that_is_off_is_caught(

@@ -10,8 +10,9 @@ import pytest
 from market import day
 
 from forecaster.errors import DataError, StorageError, UsageError
-from forecaster.sources import DEFAULT_UNIVERSE, bundled
-from forecaster.sources.bundled import CATALOGUE, Bundled, BundledFile
+from forecaster.sources import DEFAULT_UNIVERSE, bundled, installed
+from forecaster.sources.bundled import CATALOGUE, Bundled
+from forecaster.sources.installed import InstalledFile
 from forecaster.symbols import Symbol
 
 TABLE = [  # symbol, bars, first, last, package, start of the file's sha256
@@ -131,11 +132,11 @@ class Installed:
 
 @pytest.mark.parametrize("series", sorted({s.file for s in CATALOGUE.values()}, key=str), ids=str)
 def test_any_flipped_byte_is_refused(
-    series: BundledFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    series: InstalledFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Path(str(bundled.distribution(series.package).locate_file(series.path))).read_bytes()
+    real = Path(str(installed.distribution(series.package).locate_file(series.path))).read_bytes()
     symbol = next(s for s, each in CATALOGUE.items() if each.file == series)
-    monkeypatch.setattr(bundled, "distribution", lambda _: Installed(tmp_path))
+    monkeypatch.setattr(installed, "distribution", lambda _: Installed(tmp_path))
     path = tmp_path / Path(series.path).name
     path.write_bytes(real)
     assert len(fetched(symbol).bars) > 100  # the fake itself is no reason to refuse
@@ -153,7 +154,7 @@ def test_any_flipped_byte_is_refused(
 
 
 def test_missing_file_and_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundled, "distribution", lambda _: Installed(tmp_path))
+    monkeypatch.setattr(installed, "distribution", lambda _: Installed(tmp_path))
     with pytest.raises(StorageError) as caught:
         fetched("AAPL")
     assert str(caught.value) == (
@@ -164,7 +165,7 @@ def test_missing_file_and_missing_package(tmp_path: Path, monkeypatch: pytest.Mo
     def gone(name: str) -> Installed:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(bundled, "distribution", gone)
+    monkeypatch.setattr(installed, "distribution", gone)
     with pytest.raises(StorageError, match="package arch is not installed: pip install --force"):
         fetched("^GSPC")
 
@@ -175,7 +176,7 @@ def test_a_wrong_number_in_a_trusted_file_would_still_be_refused(
     """Planted mistake: even where the hash is made to fit, an illegal bar does not pass."""
     text = "Date,Open,High,Low,Close,Adj Close,Volume\n1/4/1999,10,9,8,10,10,5\n"
     data = gzip.compress(text.encode())
-    monkeypatch.setattr(bundled, "_verified", lambda _: data)
+    monkeypatch.setattr(InstalledFile, "read", lambda _: data)
     with pytest.raises(DataError, match=r"\^GSPC: bar 0 \(1999-01-04\): high is below open"):
         fetched("^GSPC")
 

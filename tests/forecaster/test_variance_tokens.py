@@ -15,6 +15,7 @@ from forecaster.econometrics.variance import PULL, fit_log_variance, log_varianc
 from forecaster.features import range_variance
 from forecaster.symbols import Symbol
 from forecaster.tokens import BarTokenizer, fit_tokenizer
+from forecaster.tokens import variance as variance_module
 from forecaster.tokens.coupling import conditional
 from forecaster.tokens.variance import VarianceTokens
 
@@ -146,12 +147,25 @@ def test_a_table_finds_what_is_there_and_nothing_else():
     assert same[0, 11] < 0.01
 
 
-def test_a_large_bar_goes_with_a_large_return(tokens: VarianceTokens):
-    """On GARCH bars: tails of the return are likelier given a variance above expectation."""
-    assert tokens.coupling is not None
-    table = np.array(tokens.coupling)
-    tails = table[:, :6].sum(axis=1) + table[:, -6:].sum(axis=1)
-    assert tails[30:].mean() > 1.5 * tails[:10].mean()
+def test_a_large_bar_goes_with_a_large_return(
+    panel: Panel, tokens: VarianceTokens, monkeypatch: pytest.MonkeyPatch
+):
+    """On GARCH bars: tails of the return are likelier given a variance above expectation.
+
+    A table of few pairs is not heard, one of more in part; with the margins it always has.
+    """
+    few = np.array(tokens.coupling)
+    assert np.ptp(few, axis=0).max() < 1e-12
+    swings = []
+    for silent, whole in ((0, 1), (0, 1668 * 2)):
+        monkeypatch.setattr(variance_module, "SILENT", silent)
+        monkeypatch.setattr(variance_module, "WHOLE", whole)
+        table = np.array(variance_of(fitted(panel)).coupling)
+        tails = table[:, :6].sum(axis=1) + table[:, -6:].sum(axis=1)
+        swings.append(tails[30:].mean() - tails[:10].mean())
+        assert tails[30:].mean() > 1.2 * tails[:10].mean()
+        np.testing.assert_allclose(tokens.bin_masses()[0] @ (table - few), 0, atol=1e-12)
+    assert swings[1] == pytest.approx(swings[0] / 2, rel=0.01)
 
 
 def test_without_a_horizon_of_one_bar_there_is_no_table(panel: Panel):
