@@ -37,7 +37,7 @@ def measured(book: Book, pace: Pace, trials: int) -> dict[str, Any]:
         "volatility": float(returns.std() * math.sqrt(per_year)) if years else 0.0,
         "max_drawdown": drawdown(book.equity),
         "turnover": float(book.turnover.sum() / years) if years else 0.0,
-        "volatility_of_symbols": symbols_volatility(book, pace),
+        **_by_symbol(book, pace),
         **_shares(book),
     }
 
@@ -52,18 +52,20 @@ def drawdown(equity: Floats) -> float:
     return float((1 - equity / np.maximum.accumulate(equity)).max())
 
 
-def symbols_volatility(book: Book, pace: Pace) -> float | None:
-    """Mean over accounts of the deviation of their own returns while they were traded, a year.
+def _by_symbol(book: Book, pace: Pace) -> dict[str, Any]:
+    """Each account alone, from its first decision to its symbol's last bar.
 
-    From the bar of the first fill on; null where no account has two bars after it.
+    Its Sharpe ratio, and the mean over accounts of the deviation of their returns, a year; null
+    where no account has two returns.
     """
-    found = []
-    for account, per_year in zip(book.accounts, pace.own, strict=True):
-        filled = np.flatnonzero(np.isfinite(account.price))
-        own = account.equity[filled[0] :] if filled.size else np.empty(0)
-        if len(own) > 2:
-            found.append(float((own[1:] / own[:-1] - 1).std()) * math.sqrt(per_year))
-    return float(np.mean(found)) if found else None
+    ratios, deviations = {}, []
+    for bars, account, per_year in zip(book.bars, book.accounts, pace.own, strict=True):
+        returns = account.equity[1:] / account.equity[:-1] - 1
+        ratios[str(bars.symbol)] = annual(inference.sharpe_estimate(returns), per_year)
+        if len(returns) > 1:
+            deviations.append(float(returns.std()) * math.sqrt(per_year))
+    mean = float(np.mean(deviations)) if deviations else None
+    return {"volatility_of_symbols": mean, "sharpe_of_symbols": ratios}
 
 
 def _shares(book: Book) -> dict[str, float]:

@@ -140,6 +140,20 @@ def test_the_oracle_of_today_earns_nothing_and_that_of_the_fill_everything(close
         assert sign_sharpe(same_bar, bars, returns) > 10  # planted
 
 
+def test_nothing_is_earned_on_a_martingale():
+    """200 of them; long after a rise. Same-bar trading earns on every one."""
+    found: dict[str, list[float]] = {"right": [], "planted": []}
+    for seed in range(200):
+        returns = np.random.default_rng(seed).normal(-0.5e-4, 0.01, 250)
+        bars = bars_from_returns("X", returns, seed)
+        for name, engine in (("right", right), ("planted", same_bar)):
+            equity = engine(bars, (returns > 0).astype(float), 0.0).equity
+            found[name].append(inference.sharpe(equity[1:] / equity[:-1] - 1))
+    z = {k: np.mean(v) / np.std(v) * math.sqrt(200) for k, v in found.items()}
+    assert abs(z["right"]) < 4
+    assert z["planted"] > 50
+
+
 def test_a_fill_is_never_at_the_price_that_was_decided_on():
     """An open that repeats the close is the decision's own price: the fill waits for the close."""
     bars = any_bars(5, 200)
@@ -344,6 +358,7 @@ def test_a_wider_forecast_holds_less_and_a_calm_one_everything():
     assert row["mean_weight"] == pytest.approx(0.1 / (0.02 * math.sqrt(365.25)), rel=0.02)
     calm = setting_of(panel, forecasts(panel, 500, 0.0, 1e-5), asked()).book("m", 0.0)
     assert measured(calm, pace, 1)["all_in"] == 1
+    assert row["sharpe_of_symbols"]["A"][0] == pytest.approx(row["sharpe"][0])
 
 
 def test_a_spread_is_about_the_deviation():
