@@ -20,6 +20,7 @@ from forecaster.strategy.words import notes
 
 HOLD = "buy_and_hold"
 RIVALS = ("volatility_20", "harx")  # the same rule on these, where the run has them
+ROUNDING = 1e-9  # ratios a bar that are nearer are the same
 MOST_BP = 100.0  # a side, up to which a break-even cost is looked for
 Decisions = dict[str, Floats]  # symbol -> shares, one a bar, NaN for none
 
@@ -134,10 +135,10 @@ def break_even(setting: Setting, strategy: str) -> dict[str, Any]:
     found, why = None, None
     if math.isnan(free):
         why = "returns do not move"
-    elif free <= 0:
-        why = f"not ahead of {HOLD} at any cost"
+    elif free <= ROUNDING:
+        why = "behind at 0"
     elif dear > 0:
-        why = f"still ahead at {MOST_BP:g} bp"
+        why = f"above {MOST_BP:g}"
     else:
         found = cast(float, brentq(ahead, 0.0, MOST_BP, xtol=1e-3))
     return {"strategy": strategy, "cost_bp": found, "why": why}

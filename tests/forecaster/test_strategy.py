@@ -404,6 +404,17 @@ def test_break_even_is_where_the_two_ratios_meet():
     assert (rows["m", 20.0] > rows[HOLD, 20.0]) == (cost > 20)
 
 
+def test_where_there_is_no_break_even_it_is_said_why():
+    """All of it is never ahead of holding; leaving before a long fall is, at any cost."""
+    rng = np.random.default_rng(6)
+    calm, wild = rng.normal(0.002, 0.005, 300), rng.normal(-0.01, 0.02, 100)
+    panel = Panel((bars_from_returns("A", np.append(calm, wild), 0),))
+    wise = np.where(np.arange(100, 400) < 300, 1e-4, 10.0)
+    for spread, why in ((1e-5, "behind at 0"), (wise, "above 100")):
+        record, _ = study(panel, forecasts(panel, 100, 0.0, spread), asked())
+        assert record["break_even"] == [{"strategy": "m", "cost_bp": None, "why": why}]
+
+
 def test_a_fall_is_from_the_most_so_far():
     equity = np.array([1.0, 1.2, 0.9, 1.5, 1.2])
     assert drawdown(equity) == pytest.approx(0.25)
