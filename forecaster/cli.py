@@ -4,43 +4,12 @@ Results go to stdout, everything else to stderr. Nothing heavy is imported befor
 """
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from forecaster.boundary import exit_code, raise_on_sigterm
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path)
-
-
-def options(*names: str) -> Decorator:
-    """Options that several commands share, by name."""
-    shared = {
-        "json": click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
-        "quiet": click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors."),
-        "debug": click.option("--debug", is_flag=True, help="Tracebacks instead of one line."),
-        "dry": click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing."),
-        "store": click.option(
-            "--store", type=FOLDER, default=Path("data"), show_default=True, help="Bar store."
-        ),
-        "config": click.option("--config", type=FILE, help="A TOML file of run settings."),
-        "set": click.option("--set", "settings", multiple=True, metavar="KEY=VALUE"),
-        "out": click.option("--out", type=FILE, help="Where the result goes; must not exist."),
-        "symbols": click.option("--symbols", metavar="A,B", help="Symbols in the store."),
-        "horizons": click.option("--horizons", metavar="1,5,20", help="Bars ahead."),
-        "jobs": click.option("--jobs", type=click.IntRange(1), help="Processes  [default: cores]"),
-    }
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed((*names, "debug")):
-            command = shared[name](command)
-        return command
-
-    return decorate
+from forecaster.commands.options import FILE, FOLDER, options
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -133,6 +102,28 @@ def audit(**given: Any) -> None:
     from forecaster.commands import auditing
 
     auditing.audit(auditing.Audit(**given))
+
+
+@cli.command()
+@click.argument("run", type=FOLDER)
+@click.option("--model", help="Whose forecasts size the positions  [default: the first preset]")
+@click.option("--cost-bp", default="0,1,2,5,10,20", show_default=True, help="A side, in 1e-4.")
+@click.option(
+    "--target-volatility",
+    type=click.FloatRange(0.001, 1.0),
+    default=0.1,
+    show_default=True,
+    help="Of each symbol's account, a year.",
+)
+@options("store", "out", "json", "quiet")
+def strategy(**given: Any) -> None:
+    """Size positions by a finished RUN's forecasts, beside buying and holding.
+
+    Decisions and fills go to strategy.parquet in RUN, or to --out.
+    """
+    from forecaster.commands import strategy as sizing
+
+    sizing.strategy(sizing.Strategy(**given))
 
 
 @cli.group()

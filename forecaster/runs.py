@@ -61,6 +61,15 @@ class RunFolder:
             )
         return run
 
+    def require_done(self) -> None:
+        """Raises UsageError, with how to go on, where the run has not ended well."""
+        status = self.read_json("status.json")
+        if status["state"] != "done":
+            raise UsageError(
+                f"run {self.path} is {status['state']}; go on with:"
+                f" forecaster {status['kind']} --resume {self.path}"
+            )
+
     def config(self) -> RunConfig:
         """The resolved configuration. Raises CheckpointError where this version cannot read it."""
         try:

@@ -6,7 +6,7 @@ from typing import Any
 
 from forecaster import display
 from forecaster.commands.arguments import Output
-from forecaster.errors import CheckpointError, UsageError
+from forecaster.errors import CheckpointError
 from forecaster.runs import RUNS, RunFolder, list_runs
 
 
@@ -45,12 +45,8 @@ def runs_show(given: RunsShow) -> None:
     """The tables of a backtest, the summary of a training."""
     path = given.run if given.run.exists() else RUNS / given.run
     run = RunFolder.open(path)
+    run.require_done()
     status = run.read_json("status.json")
-    if status["state"] != "done":
-        raise UsageError(
-            f"run {path} is {status['state']}; go on with:"
-            f" forecaster {status['kind']} --resume {path}"
-        )
     record = run.read_json("summary.json")
     if given.result(record):
         return

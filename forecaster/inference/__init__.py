@@ -23,6 +23,7 @@ from forecaster.inference.mean_tests import (
     standard_errors,
 )
 from forecaster.inference.multiplicity import after_trials, holm
+from forecaster.inference.sharpe import deflated_sharpe, sharpe, sharpe_difference, sharpe_estimate
 from forecaster.inference.skill import Skill, best_naive, best_of, compare, p_text, skill, verdict
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "calibration",
     "compare",
     "confidence_set",
+    "deflated_sharpe",
     "detectable",
     "diebold_mariano",
     "fewest",
@@ -53,6 +55,9 @@ __all__ = [
     "parts",
     "per_date",
     "rank_correlation",
+    "sharpe",
+    "sharpe_difference",
+    "sharpe_estimate",
     "skill",
     "standard_errors",
     "subsamples",

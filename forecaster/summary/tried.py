@@ -12,17 +12,7 @@ from forecaster.ledger import Trial
 
 def enter_trial(plan: Plan, record: dict[str, Any], root: Path, data_digest: str) -> dict[str, Any]:
     """What summary.json says under `ledger`; a ledger that cannot be written is said there too."""
-    trial = Trial(
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=plan.config.digest,
-        data=data_digest,
-        symbols=tuple(map(str, plan.panel.symbols)),
-        interval=plan.panel.interval,
-        test_from=record["test_from"],
-        test_until=record["test_until"],
-        vault=plan.config.vault,
-        headline=_headline(record),
-    )
+    trial = trial_of(plan, record, data_digest)
     path = str(root / ledger.NAME)
     try:
         book = ledger.enter(root, trial)
@@ -37,6 +27,21 @@ def enter_trial(plan: Plan, record: dict[str, Any], root: Path, data_digest: str
         listed = ", ".join(map(str, book.damaged))
         found["note"] = f"damaged in line {listed}: there were at least so many"
     return found | standing(record["comparisons"], found["configurations"])
+
+
+def trial_of(plan: Plan, record: dict[str, Any], data_digest: str) -> Trial:
+    """A backtest as its ledger has it, by its plan and its summary."""
+    return Trial(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=plan.config.digest,
+        data=data_digest,
+        symbols=tuple(map(str, plan.panel.symbols)),
+        interval=plan.panel.interval,
+        test_from=record["test_from"],
+        test_until=record["test_until"],
+        vault=plan.config.vault,
+        headline=_headline(record),
+    )
 
 
 def standing(comparisons: list[dict[str, Any]], trials: int) -> dict[str, int]:

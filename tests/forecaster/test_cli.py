@@ -86,6 +86,42 @@ def test_a_summary_is_one_json_object(capsys: pytest.CaptureFixture[str]):
         assert Path("runs/again", name).read_bytes() == Path("runs/back", name).read_bytes()
 
 
+def test_a_strategy_keeps_its_ledger_and_writes_over_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["strategy", "back", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    names = {row["strategy"] for row in record["rows"]}
+    assert names == {"llama", "harx", "volatility_20", "buy_and_hold"}
+    assert {row["cost_bp"] for row in record["rows"]} == {0, 1, 2, 5, 10, 20}
+    assert record["trials"] >= 1
+    kept = Path("runs/back/strategy.parquet")
+    before = kept.read_bytes()
+    rows = pd.read_parquet(kept)
+    assert rows["filled_at"].isna().sum() == 6 * 3  # the last bar's decision, a cost and forecast
+    assert (rows["decided_at"] < rows["filled_at"])[rows["filled_at"].notna()].all()
+    assert run(["strategy", "back"]) == 0  # the same ledger again
+    shown = capsys.readouterr().out
+    assert "no direction is claimed" in shown
+    assert "llama less buy_and_hold at 5 bp: Sharpe" in shown
+    assert max(map(len, [row for row in shown.splitlines() if "\u2502" in row])) <= 100
+    other = ["strategy", "back", "--cost-bp", "3", "--target-volatility", "0.2"]
+    assert run(other) == 2
+    assert "strategy.parquet exists and holds something else" in capsys.readouterr().err
+    assert kept.read_bytes() == before
+    assert run([*other, "--out", str(tmp_path / "ledger.parquet")]) == 0
+    assert set(pd.read_parquet(tmp_path / "ledger.parquet")["cost_bp"]) == {3}
+    capsys.readouterr()
+
+
+def test_a_strategy_wants_a_run_that_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copytree("runs/back", tmp_path / "cut")
+    state = tmp_path / "cut/status.json"
+    state.write_text(state.read_text().replace("done", "interrupted"))
+    assert run(["strategy", str(tmp_path / "cut")]) == 2
+    assert "is interrupted; go on with: forecaster backtest --resume" in capsys.readouterr().err
+
+
 def test_details_stand_behind_a_summary(capsys: pytest.CaptureFixture[str]):
     assert run(["runs", "show", "back", "--details"]) == 0
     shown = capsys.readouterr().out
@@ -254,6 +290,12 @@ WRONG = [
     (["train", "--until", "NaT"], 2, "--until 'NaT' is not a day"),
     (["predict", "runs/trained", "--horizons", "3"], 2, "horizon 3: the run learnt (1, 5, 20)"),
     (["runs", "show", "nothing"], 2, "run runs/nothing not found"),
+    (["strategy", "nothing"], 2, "run runs/nothing not found"),
+    (["strategy", "trained"], 6, "run runs/trained is a train, not a backtest"),
+    (["strategy", "back", "--model", "hrx"], 2, "'hrx' is not in the run; did you mean 'harx'"),
+    (["strategy", "back", "--cost-bp", "1,many"], 2, "--cost-bp 'many': wanted basis points"),
+    (["strategy", "back", "--cost-bp", "nan"], 2, "--cost-bp 'nan': wanted basis points"),
+    (["strategy", "back", "--cost-bp", "2000"], 2, "'2000': wanted basis points from 0 to 1000"),
     (["fetch", "--source", "yaho"], 2, "yaho"),
     (["fetch", "--source", "csv"], 2, "--path"),
     (["fetch", "--start", "soon"], 2, "--start 'soon' is not a day"),
