@@ -13,11 +13,12 @@ from forecaster.audit.placebos import BARS, STEPS, SYMBOLS, placebo_laws
 from forecaster.audit.run_stages import run_laws
 from forecaster.audit.subject import Subject, reduced
 from forecaster.backtest import Plan
+from forecaster.bars import Panel
 
 SEES = (
-    "whatever lets a bar after the cut change a number before it, stage by stage from the adjusted"
-    " bars on; not what adjustment itself looks at, nor what was chosen by people who had seen the"
-    " test years, nor a universe of survivors"
+    "whatever lets a bar after the cut change a number before it, stage by stage from the stored"
+    " bars on; not what whoever wrote their prices and factors had seen, nor what was chosen by"
+    " people who had seen the test years, nor a universe of survivors"
 )
 
 
@@ -34,11 +35,17 @@ def laws_of(subject: Subject, examples: int) -> list[Law]:
 
 
 def audit_run(
-    whole: Plan, examples: int, on_check: Callable[[Check, int], None] | None = None
+    whole: Plan,
+    stored: Panel,
+    examples: int,
+    on_check: Callable[[Check, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Every law tried on a plan; the record that `--json` prints. Nothing is written."""
+    """Every law tried on a plan; the record that `--json` prints. Nothing is written.
+
+    `stored` are the plan's bars as they were before they were adjusted.
+    """
     began, spent = time.perf_counter(), time.process_time()
-    subject, about = reduced(whole)
+    subject, about = reduced(whole, stored)
     laws = laws_of(subject, examples)
     checks = []
     for law in laws:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from audited import CONFIG, first_leak, market, subject
+from audited import CONFIG, first_leak, market, stored, subject
 from leaks import LEAKS, everywhere
 
 import forecaster.features as feature_module
@@ -26,6 +26,10 @@ from forecaster.store import Store
 QUICK = (
     "last_partial_bar_kept",
     "unknown_volume_filled_backwards",
+    "factor_of_the_next_bar",
+    "adjusted_by_adding",
+    "factor_drawn_towards_todays",
+    "outliers_of_the_full_sample_mended",
     "centred_rolling_scale",
     "cache_that_does_not_look_at_the_bars",
     "tokens_are_ranks_over_all_bars",
@@ -94,6 +98,10 @@ def test_a_poisoned_panel_keeps_its_past_and_has_another_future(kind: str):
     assert not all(same)
 
 
+def minus_nothing(account: list[Emitted], part: float) -> list[Emitted]:
+    return [replace(each, values=each.values * (1 - part)) for each in account]
+
+
 def test_differences_are_found_to_the_last_bit_and_the_earliest_is_named():
     days = np.datetime64("2020-01-01", "us") + np.arange(4) * np.timedelta64(1, "D")
     x = np.arange(4.0)
@@ -104,6 +112,8 @@ def test_differences_are_found_to_the_last_bit_and_the_earliest_is_named():
     found = first_difference(one, other, days[3])
     assert found == Finding("x changes from 1 to -1", "B", "2020-01-02")
     assert first_difference(one, other, days[0]) is None
+    assert first_difference(one, minus_nothing(one, 1e-12), days[3], 1e-9) is None
+    assert first_difference(one, minus_nothing(one, 1e-6), days[3], 1e-9) is not None
     nothing_of_b = first_difference(one, one[:1], days[3])
     assert nothing_of_b is not None
     assert (nothing_of_b.symbol, nothing_of_b.date) == (
@@ -171,7 +181,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         sha256="",
         fetched_at="2026-01-01T00:00:00+00:00",
     )
-    for bars in market():
+    for bars in stored():
         Store(tmp_path / "data").put(bars, origin)
     RunFolder.create(tmp_path / "mine", "backtest", CONFIG).finish("done")
     kept = run.laws_of
@@ -207,6 +217,34 @@ def test_the_command_ends_with_11_and_one_line(
     assert err.count("\n") == 1
     assert "audit of mine: features: " in err
     assert " changes from " in err
+
+
+@pytest.mark.usefixtures("workplace")
+def test_the_command_names_a_leak_inside_the_adjustment(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    LEAKS["factor_of_the_next_bar"][1](monkeypatch)
+    assert command(["audit", "mine", "-q", "--json"]) == 11
+    out, err = capsys.readouterr()
+    found = json.loads(out)["checks"][0]
+    assert (found["stage"], found["holds"]) == ("adjusted", False)
+    assert found["symbol"].startswith("GARCH")
+    # The factor of the first bar after the cut shows in the last one before it.
+    assert f"when the bars after {found['date']} become: noise" in found["finding"]
+    assert "audit of mine: adjusted: " in err
+
+
+@pytest.mark.usefixtures("workplace")
+def test_history_may_be_rescaled_by_a_constant_that_today_decides(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    original = Bars.adjusted
+
+    def adjusted(self: Bars) -> Bars:
+        return original(replace(self, adjustment=self.adjustment / self.adjustment[-1]))
+
+    monkeypatch.setattr(Bars, "adjusted", adjusted)
+    assert command(["audit", "mine", "-q"]) == 0
 
 
 @pytest.mark.parametrize(
