@@ -88,7 +88,7 @@ def _first_row(
 def _same(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
     """[T] rows that are equal to the last bit, or to a tolerance."""
     if tolerance:
-        return np.isclose(a, b, rtol=tolerance, atol=0, equal_nan=True).all(axis=1)
+        return np.asarray(np.isclose(a, b, rtol=tolerance, atol=0, equal_nan=True).all(axis=1))
     bits = [np.ascontiguousarray(x).view(np.uint8).reshape(len(x), -1) for x in (a, b)]
     if bits[0].shape != bits[1].shape:
         return np.zeros(len(a), dtype=bool)
