@@ -119,6 +119,13 @@ def predict(**given: Any) -> None:
 @cli.command()
 @click.argument("target", type=FILE)
 @click.option("--examples", type=click.IntRange(1), default=30, show_default=True)
+@click.option(
+    "--markets",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Of each placebo: many say how often it accuses.",
+)
 @click.option("--source", help="Bars for a predictions file: bundled, csv, ... instead of a store.")
 @click.option("--path", type=FILE, help="The file of --source csv or parquet.")
 @click.option("--interval", default="1d", show_default=True)

@@ -6,7 +6,7 @@ for byte; and something after it moves, or the stage does not read its bars at a
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -56,7 +56,6 @@ class Check:
     examples: int
     seconds: float
     finding: Finding | None
-    notes: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""

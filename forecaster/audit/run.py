@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from forecaster.audit.bar_stages import bar_laws
@@ -22,22 +23,34 @@ SEES = (
 )
 
 
-def laws_of(subject: Subject, examples: int) -> list[Law]:
-    """In the order in which a bar becomes a score: the first failure is nearest its cause."""
+@dataclass(frozen=True)
+class Effort:
+    """How often laws are tried."""
+
+    examples: int
+    markets: int = 1  # of each placebo
+
+
+def laws_of(subject: Subject, effort: Effort, say: Callable[[str], None]) -> list[Law]:
+    """In the order in which a bar becomes a score: the first failure is nearest its cause.
+
+    `say` hears what laws found that hold.
+    """
+    examples = effort.examples
     return [
         *bar_laws(examples),
         *fold_laws(examples),
         *network_laws(examples),
         *model_laws(subject.forecasters, examples),
         *run_laws(examples),
-        *placebo_laws(),
+        *placebo_laws(effort.markets, say),
     ]
 
 
 def audit_run(
     whole: Plan,
     stored: Panel,
-    examples: int,
+    effort: Effort,
     on_check: Callable[[Check, int], None] | None = None,
 ) -> dict[str, Any]:
     """Every law tried on a plan; the record that `--json` prints. Nothing is written.
@@ -46,7 +59,8 @@ def audit_run(
     """
     began, spent = time.perf_counter(), time.process_time()
     subject, about = reduced(whole, stored)
-    laws = laws_of(subject, examples)
+    notes: list[str] = []
+    laws = laws_of(subject, effort, notes.append)
     checks = []
     for law in laws:
         check = tried(law, subject)
@@ -58,7 +72,7 @@ def audit_run(
         "kind": "run",
         "reduced": about,
         "checks": [check.as_json() for check in checks],
-        "notes": _notes(about, len(laws)),
+        "notes": [_reduction(about, len(laws)), *notes],
         "sees": SEES,
         "leaks": [f"{check.stage}: {check.finding}" for check in failed],
         "seconds": round(time.perf_counter() - began, 1),
@@ -66,12 +80,12 @@ def audit_run(
     }
 
 
-def _notes(about: dict[str, Any], laws: int) -> list[str]:
+def _reduction(about: dict[str, Any], laws: int) -> str:
     """What was reduced, in words."""
-    return [
+    return (
         f"{laws} laws on fold {about['fold']} of {about['of_folds']}, reduced: {about['bars']} of"
         f" {about['of_bars']} bars, {about['origins']} origins, networks of"
         f" {about['learner_steps']} of {about['of_learner_steps'] or 'all'} steps and"
         f" {about['learner_seeds']} of {about['of_learner_seeds']} seeds; placebos:"
         f" {SYMBOLS} symbols, {BARS} bars, {STEPS} steps, one seed"
-    ]
+    )

@@ -10,7 +10,7 @@ from rich.text import Text
 from forecaster import display, workflows
 from forecaster.audit.laws import Check
 from forecaster.audit.predictions import audit_predictions
-from forecaster.audit.run import audit_run
+from forecaster.audit.run import Effort, audit_run
 from forecaster.bars import Panel
 from forecaster.commands.arguments import Output, listed
 from forecaster.errors import GateError, UsageError
@@ -26,6 +26,7 @@ class Audit(Output):
 
     target: Path
     examples: int = 30
+    markets: int = 1
     source: str | None = None
     path: Path | None = None
     interval: str = "1d"
@@ -59,7 +60,7 @@ def _of_run(given: Audit, folder: Path) -> dict[str, Any]:
         def on_check(check: Check, laws: int) -> None:
             meter.advance(1 / laws, check.stage)
 
-        return audit_run(plan, stored, given.examples, on_check)
+        return audit_run(plan, stored, Effort(given.examples, given.markets), on_check)
 
 
 def _of_file(given: Audit, path: Path) -> dict[str, Any]:
