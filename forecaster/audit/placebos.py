@@ -79,7 +79,7 @@ def gains(learner: BackboneForecaster, kind: str, subject: Subject, markets: int
 
 def accused(found: Floats) -> NDArray[np.bool_]:
     """[markets] in which a gain [markets, 2] is more than MOST_GAIN and MOST_T deviations."""
-    return (found > (MOST_GAIN, MOST_T)).all(axis=1)
+    return np.asarray((found > (MOST_GAIN, MOST_T)).all(axis=1))
 
 
 def wilson(count: int, of: int) -> tuple[float, float]:
