@@ -4,43 +4,12 @@ Results go to stdout, everything else to stderr. Nothing heavy is imported befor
 """
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
 from forecaster.boundary import exit_code, raise_on_sigterm
-
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path)
-
-
-def options(*names: str) -> Decorator:
-    """Options that several commands share, by name."""
-    shared = {
-        "json": click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
-        "quiet": click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors."),
-        "debug": click.option("--debug", is_flag=True, help="Tracebacks instead of one line."),
-        "dry": click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing."),
-        "store": click.option(
-            "--store", type=FOLDER, default=Path("data"), show_default=True, help="Bar store."
-        ),
-        "config": click.option("--config", type=FILE, help="A TOML file of run settings."),
-        "set": click.option("--set", "settings", multiple=True, metavar="KEY=VALUE"),
-        "out": click.option("--out", type=FILE, help="Where the result goes; must not exist."),
-        "symbols": click.option("--symbols", metavar="A,B", help="Symbols in the store."),
-        "horizons": click.option("--horizons", metavar="1,5,20", help="Bars ahead."),
-        "jobs": click.option("--jobs", type=click.IntRange(1), help="Processes  [default: cores]"),
-    }
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed((*names, "debug")):
-            command = shared[name](command)
-        return command
-
-    return decorate
+from forecaster.commands.options import FILE, FOLDER, options
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,15 +86,22 @@ def predict(**given: Any) -> None:
 
 
 @cli.command()
+@click.argument("run", type=FOLDER)
+@click.option("--until", metavar="DATE", help="Score up to this day  [default: the last]")
+@click.option("--paths", type=click.IntRange(2, 1000), default=100, show_default=True, metavar="N")
+@click.option("--every", type=click.IntRange(1), default=5, show_default=True, help="Bars.")
+@options("store", "json", "quiet")
+def paths(**given: Any) -> None:
+    """Score the sampled paths of a trained RUN on the bars that came after its training."""
+    from forecaster.commands import path_scoring
+
+    path_scoring.paths(path_scoring.Paths(**given))
+
+
+@cli.command()
 @click.argument("target", type=FILE)
 @click.option("--examples", type=click.IntRange(1), default=30, show_default=True)
-@click.option(
-    "--markets",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Of each placebo: many say how often it accuses.",
-)
+@click.option("--markets", type=click.IntRange(1), default=1, help="Of each placebo; 1 if not set.")
 @click.option("--source", help="Bars for a predictions file: bundled, csv, ... instead of a store.")
 @click.option("--path", type=FILE, help="The file of --source csv or parquet.")
 @click.option("--interval", default="1d", show_default=True)
