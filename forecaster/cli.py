@@ -86,8 +86,22 @@ def predict(**given: Any) -> None:
 
 
 @cli.command()
+@click.argument("run", type=FOLDER)
+@click.option("--until", metavar="DATE", help="Score up to this day  [default: the last]")
+@click.option("--paths", type=click.IntRange(2, 1000), default=100, show_default=True, metavar="N")
+@click.option("--every", type=click.IntRange(1), default=5, show_default=True, help="Bars.")
+@options("store", "json", "quiet")
+def paths(**given: Any) -> None:
+    """Score the sampled paths of a trained RUN on the bars that came after its training."""
+    from forecaster.commands import path_scoring
+
+    path_scoring.paths(path_scoring.Paths(**given))
+
+
+@cli.command()
 @click.argument("target", type=FILE)
 @click.option("--examples", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--markets", type=click.IntRange(1), default=1, help="Of each placebo; 1 if not set.")
 @click.option("--source", help="Bars for a predictions file: bundled, csv, ... instead of a store.")
 @click.option("--path", type=FILE, help="The file of --source csv or parquet.")
 @click.option("--interval", default="1d", show_default=True)

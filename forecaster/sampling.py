@@ -20,7 +20,6 @@ from forecaster.distributions import Binned
 from forecaster.errors import CheckpointError
 from forecaster.frames import Provenance
 from forecaster.learner import (
-    ROWS,
     FieldHeads,
     FittedLearner,
     NetworkLaw,
@@ -99,19 +98,13 @@ class PathSource:
         """Path i follows network i modulo their number."""
         count = len(self.fitted.networks)
         for origin, path in blocks(len(self.origins), walk.paths):
-            candles = np.empty((len(path), walk.steps, 5))
-            for number in range(count):
-                mine = np.flatnonzero(path % count == number)
-                for at in range(0, len(mine), ROWS):
-                    rows = mine[at : at + ROWS]
-                    law = self.law(number, origin[rows])
-                    candles[rows] = self._walk(law, origin[rows], path[rows], walk)
-            yield PathBlock(self.name, origin, path, candles)
+            law = self.law(path % count, origin)
+            yield PathBlock(self.name, origin, path, self._walk(law, origin, path, walk))
 
-    def law(self, number: int, origin: NDArray[np.int64]) -> NetworkLaw:
-        """Of paths from these origins [N], N at most ROWS, that follow one network."""
+    def law(self, number: NDArray[np.int64], origin: NDArray[np.int64]) -> NetworkLaw:
+        """Of paths from these origins [N] that follow these networks [N]."""
         member, bar = self.origins.member[origin], self.origins.bar[origin]
-        start = Start(number, self.members, member, bar, self.first[origin])
+        start = Start(self.members, member, bar, number, self.first[origin])
         return NetworkLaw(self.sampler, start)
 
     def _walk(

@@ -52,7 +52,7 @@ def plan_training(config: RunConfig, panel: Panel, until: str | None) -> Trainin
     """Raises UsageError unless there is one preset, DataError for too little history."""
     if len(config.presets) != 1:
         raise UsageError(f"presets {config.presets}: train takes one; name it with --preset")
-    history = panel if until is None else panel.until(_midnight_after(until))
+    history = panel if until is None else panel.until(midnight_after(until))
     empty = [bars.symbol for bars in history if len(bars) == 0]
     if empty:
         raise UsageError(f"{', '.join(empty)}: no bar is closed by {until}; choose a later day")
@@ -163,7 +163,8 @@ def predict(run: RunFolder, panel: Panel, wanted: tuple[int, ...] | None) -> pa.
     return table.filter(pa.array(np.isin(table["h"].to_numpy(), wanted or horizons)))
 
 
-def _midnight_after(day: str) -> np.datetime64:
+def midnight_after(day: str) -> np.datetime64:
+    """When a day named on the command line has ended. Raises UsageError for what is no day."""
     try:
         return np.datetime64(date.fromisoformat(day), "D") + np.timedelta64(1, "D")
     except ValueError:

@@ -51,14 +51,19 @@ def load_panel(
     if lacking and config.interval == "1d":
         fetch(FetchRequest(symbols=tuple(lacking), source="bundled", store=root))
         say(f"fetched {', '.join(lacking)} from the bundled source into {root}")
-    panel = store.panel(config.symbols, config.interval)
+    panel = stored_panel(config, root)
     digest = store.digest(config.symbols, config.interval)
     return Panel(tuple(bars.adjusted() for bars in panel)), digest
 
 
+def stored_panel(config: RunConfig, root: Path) -> Panel:
+    """The config's bars in prices as printed, all of which the store must hold."""
+    return Store(root).panel(config.symbols, config.interval)
+
+
 def printed_over_adjusted(config: RunConfig, root: Path) -> Floats:
     """[symbols] what makes printed prices of adjusted ones, at each symbol's last bar."""
-    panel = Store(root).panel(config.symbols, config.interval)
+    panel = stored_panel(config, root)
     return np.array([1 / bars.adjustment[-1] for bars in panel])
 
 

@@ -45,7 +45,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"backtest", "fetching"},
         {"summary", "training"},
         {"sampling", "strategy"},
-        {"workflows", "boundary", "tables", "details"},
+        {"workflows", "boundary", "tables", "details", "path_scores"},
         {"audit"},
         {"commands"},
         {"cli"},

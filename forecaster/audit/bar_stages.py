@@ -1,4 +1,4 @@
-"""Stages that turn bars into numbers: clock, adjustment, features, tokens. No model is fitted here.
+"""Stages that turn bars into numbers: adjustment, clock, features, tokens. No model is fitted here.
 
 T bars of a symbol.
 """
@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 
 from forecaster.audit.emitted import MOST_EVER, Emitted, Finding, first_difference, moment_text
-from forecaster.audit.laws import Law, blind_to_the_future, drawn_cut
-from forecaster.audit.poison import PRICES, known_count, scaled, with_later_event
+from forecaster.audit.laws import ADJUSTED, STORED, Beginning, Law, blind_to_the_future, drawn_cut
+from forecaster.audit.poison import PRICES, known_count, scaled, with_later_events
 from forecaster.audit.subject import Subject
 from forecaster.bars import Bars, Panel, Times, duration
 from forecaster.econometrics.regressors import regressors
@@ -22,8 +22,8 @@ BarEmit = Callable[[Subject, Bars], Iterator[Emitted]]
 
 
 def each_member(of: BarEmit, subject: Subject, panel: Panel) -> list[Emitted]:
-    """A stage's account of every symbol that has bars, in the prices that models see."""
-    return [e for bars in panel if len(bars) for e in of(subject, bars.adjusted())]
+    """A stage's account of every symbol that has bars."""
+    return [e for bars in panel if len(bars) for e in of(subject, bars)]
 
 
 def closed(bars: Bars) -> Times:
@@ -31,10 +31,17 @@ def closed(bars: Bars) -> Times:
     return bars.opened_at + duration(bars.interval)
 
 
-def of_bars(_: Subject, bars: Bars) -> Iterator[Emitted]:
-    """Prices and volume as models see them."""
-    for name in (*PRICES, "volume"):
-        yield Emitted(name, str(bars.symbol), closed(bars), getattr(bars, name))
+def of_adjusted(_: Subject, bars: Bars) -> Iterator[Emitted]:
+    """Stored bars once adjusted: each price over the close before it, and the value traded.
+
+    Levels may be multiplied by a number that later events decide: no stage after this one may know
+    them (the law `scale`). Nothing else of an adjustment may look ahead.
+    """
+    seen = bars.adjusted()
+    before = np.concatenate((seen.close[:1], seen.close[:-1]))
+    for name in PRICES:
+        yield Emitted(name, str(bars.symbol), closed(bars), getattr(seen, name) / before)
+    yield Emitted("value", str(bars.symbol), closed(bars), seen.close * seen.volume)
 
 
 def of_features(_: Subject, bars: Bars) -> Iterator[Emitted]:
@@ -90,15 +97,14 @@ def until_is_the_past(subject: Subject, examples: int) -> Finding | None:
 
 
 def later_events_change_nothing(subject: Subject, examples: int) -> Finding | None:
-    """A split after the cut rescales every adjusted bar before it: nothing used may move."""
-    before = _scale_free(subject, subject.panel)
+    """Splits after the cut rescale every adjusted bar before it: nothing used may move."""
+    before = _scale_free(subject, _adjusted(subject.stored))
     for i in range(examples):
         cut = drawn_cut(subject, np.random.default_rng((2, i)))
-        factor = (0.5, 0.25, 4.0)[i % 3]
-        other = with_later_event(subject.panel, cut, factor)
-        how = f"after a split of {1 / factor:g} later than {moment_text(cut)}"
+        other = _adjusted(with_later_events(subject.stored, cut, i))
         found = first_difference(before, _scale_free(subject, other), cut)
         if found is not None:
+            how = f"after splits later than {moment_text(cut)}"
             return replace(found, what=f"{found.what} {how}")
     return None
 
@@ -111,8 +117,12 @@ def prices_have_no_unit(subject: Subject, examples: int) -> Finding | None:
         after = _scale_free(subject, scaled(subject.panel, factor))
         found = first_difference(before, after, MOST_EVER)
         if found is not None:
-            return replace(found, what=f"{found.what} with prices times {factor:g}")
+            return replace(found, what=f"{found.what} with prices in other units (by {factor:g})")
     return None
+
+
+def _adjusted(panel: Panel) -> Panel:
+    return Panel(tuple(bars.adjusted() for bars in panel))
 
 
 def _scale_free(subject: Subject, panel: Panel) -> list[Emitted]:
@@ -124,10 +134,10 @@ def _scale_free(subject: Subject, panel: Panel) -> list[Emitted]:
 
 def targets_are_what_came(subject: Subject, _: int) -> Finding | None:
     """Returns ahead by hand: ln C[t+h]/C[t]; and no target where that close is not there yet."""
-    for bars in subject.panel:
-        close = bars.close * bars.adjustment
+    for printed, bars in zip(subject.stored, subject.panel, strict=True):
+        close = printed.close * printed.adjustment
         for h in subject.horizons:
-            got = cumulative_return(bars.adjusted(), h)
+            got = cumulative_return(bars, h)
             want = np.full(len(bars), np.nan)
             if h < len(bars):
                 want[:-h] = np.log(close[h:] / close[:-h])
@@ -137,7 +147,7 @@ def targets_are_what_came(subject: Subject, _: int) -> Finding | None:
                 what = f"return over {h} bars is {got[t]:.6g}, by hand {want[t]:.6g}"
                 return Finding(what, str(bars.symbol), bars.label(t))
         for learner in subject.learners:
-            member = coded(subject, learner, bars.adjusted())
+            member = coded(subject, learner, bars)
             for j in range(member.targets.shape[1] if member else 0):
                 h = subject.horizons[j % len(subject.horizons)]
                 assert member is not None
@@ -154,14 +164,16 @@ def bar_laws(examples: int) -> list[Law]:
     some = max(examples // 6, 2)
     stays = "rows known by the cut are the same bytes under another future"
 
-    def blind(of: BarEmit, seed: int) -> Callable[..., Finding | None]:
-        return blind_to_the_future(partial(each_member, of), seed, each_part=True)
+    def blind(of: BarEmit, seed: int, begin: Beginning = ADJUSTED) -> Callable[..., Finding | None]:
+        return blind_to_the_future(partial(each_member, of), seed, each_part=True, begin=begin)
 
+    adjusted = blind(of_adjusted, 11, STORED)
+    returns = "adjusted returns and values known by the cut stay under other bars and events"
     by_hand = "targets are the returns that came, and end inside the bars"
-    later = "a later split moves no feature and no token"
+    later = "later splits move no feature and no token"
     return [
+        Law("adjusted", "P2", returns, examples, adjusted),
         Law("clock", "P1", "until(t) is the bars closed by t", examples, until_is_the_past),
-        Law("bars", "P1", stays, examples, blind(of_bars, 11)),
         Law("features", "P3", stays, examples, blind(of_features, 13)),
         Law("tokens", "P5", stays, examples, blind(of_tokens, 15)),
         Law("targets", "P9", stays, examples, blind(of_targets, 16)),

@@ -45,17 +45,21 @@ def moment_text(moment: np.datetime64) -> str:
 
 
 def first_difference(
-    before: Sequence[Emitted], after: Sequence[Emitted], cut: np.datetime64
+    before: Sequence[Emitted],
+    after: Sequence[Emitted],
+    cut: np.datetime64,
+    tolerance: float = 0.0,
 ) -> Finding | None:
     """The earliest row known by `cut` that is not the same bytes in both; None where there is none.
 
-    A row that is in one account only is a difference too.
+    A row that is in one account only is a difference too. With a `tolerance`, numbers are the same
+    that differ by less than that part of them.
     """
     others = {(e.part, e.symbol): e for e in after}
     found: list[tuple[np.datetime64, Finding]] = []
     for one in before:
         other = others.get((one.part, one.symbol))
-        row = _first_row(one, other, cut)
+        row = _first_row(one, other, cut, tolerance)
         if row is not None:
             moment, how = row
             found.append((moment, Finding(f"{one.part} {how}", one.symbol, moment_text(moment))))
@@ -63,7 +67,7 @@ def first_difference(
 
 
 def _first_row(
-    one: Emitted, other: Emitted | None, cut: np.datetime64
+    one: Emitted, other: Emitted | None, cut: np.datetime64, tolerance: float
 ) -> tuple[np.datetime64, str] | None:
     n = int((one.known_at <= cut).sum())
     m = 0 if other is None else int((other.known_at <= cut).sum())
@@ -71,7 +75,7 @@ def _first_row(
     if other is not None and shared:
         a, b = (e.values[:shared].reshape(shared, -1) for e in (one, other))
         same = one.known_at[:shared] == other.known_at[:shared]
-        same &= _same_bytes(a, b) if a.shape == b.shape else False
+        same &= _same(a, b, tolerance) if a.shape == b.shape else False
         if not same.all():
             t = int(np.argmin(same))
             return one.known_at[t], _how(a[t], b[t])
@@ -81,8 +85,10 @@ def _first_row(
     return longer.known_at[shared], "has a row with this future and none with that"
 
 
-def _same_bytes(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
-    """[T] rows that are equal to the last bit."""
+def _same(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> NDArray[np.bool_]:
+    """[T] rows that are equal to the last bit, or to a tolerance."""
+    if tolerance:
+        return np.asarray(np.isclose(a, b, rtol=tolerance, atol=0, equal_nan=True).all(axis=1))
     bits = [np.ascontiguousarray(x).view(np.uint8).reshape(len(x), -1) for x in (a, b)]
     if bits[0].shape != bits[1].shape:
         return np.zeros(len(a), dtype=bool)

@@ -6,19 +6,33 @@ for byte; and something after it moves, or the stage does not read its bars at a
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from forecaster.audit.emitted import MOST_EVER, Emitted, Finding, first_difference, moment_text
-from forecaster.audit.poison import FUTURES, poisoned
+from forecaster.audit.poison import FUTURES, poisoned, restored
 from forecaster.audit.subject import Subject
 from forecaster.bars import Panel
 
 Emit = Callable[[Subject, Panel], list[Emitted]]
 REWRITTEN = {"noise", "times 100", "crash"}  # the same rows with other prices: who reads them moves
 Cuts = Literal["any", "fold", "after"]  # anywhere, in the fold's test, from its start to the end
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """The bars that a stage begins with, another future of them, and how far apart is the same."""
+
+    bars: Callable[[Subject], Panel]
+    future: Callable[[Panel, np.datetime64, str, int], Panel]  # (bars, cut, kind, seed)
+    tolerance: float = 0.0  # a part of each number
+
+
+ADJUSTED = Beginning(lambda subject: subject.panel, poisoned)
+# Where adjustment multiplies a symbol's past by a number, quotients of prices may round.
+STORED = Beginning(lambda subject: subject.stored, restored, 1e-9)
 
 
 @dataclass(frozen=True)
@@ -42,7 +56,6 @@ class Check:
     examples: int
     seconds: float
     finding: Finding | None
-    notes: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -75,6 +88,7 @@ def blind_to_the_future(
     cuts: Cuts = "any",
     futures: tuple[str, ...] = FUTURES,
     each_part: bool = False,
+    begin: Beginning = ADJUSTED,
 ) -> Callable[[Subject, int], Finding | None]:
     """The law of the future over a stage's account, and that later rows do move.
 
@@ -83,15 +97,16 @@ def blind_to_the_future(
     """
 
     def check(subject: Subject, examples: int) -> Finding | None:
-        before = emit(subject, subject.panel)
+        panel = begin.bars(subject)
+        before = emit(subject, panel)
         still = {one.part for one in before}
         parts = len(still)
         for i in range(examples):
             rng = np.random.default_rng((seed, i))
             cut = drawn_cut(subject, rng, cuts)
             kind = futures[i % len(futures)]
-            after = emit(subject, poisoned(subject.panel, cut, kind, seed + i))
-            found = first_difference(before, after, cut)
+            after = emit(subject, begin.future(panel, cut, kind, seed + i))
+            found = first_difference(before, after, cut, begin.tolerance)
             if found is not None:
                 how = f"{found.what} when the bars after {moment_text(cut)} become: {kind}"
                 return Finding(how, found.symbol, found.date)

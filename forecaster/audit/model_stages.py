@@ -69,7 +69,7 @@ def prices_have_no_unit(forecaster: Forecaster, subject: Subject, examples: int)
         after = subject.emitted("density", subject.past, subject.origins, answers(told))
         found = first_difference(before, after, subject.panel.clock[-1])
         if found is not None:
-            return replace(found, what=f"{found.what} with prices times {factor:g}")
+            return replace(found, what=f"{found.what} with prices in other units (by {factor:g})")
     return None
 
 

@@ -101,17 +101,29 @@ def _walk(last: float, n: int, rng: np.random.Generator) -> dict[str, Floats]:
 
 
 def scaled(panel: Panel, factor: float) -> Panel:
-    """Every price times a power of two, which is exact: nothing scale-free may move by a bit."""
-    return Panel(
-        tuple(replace(b, **{name: factor * getattr(b, name) for name in PRICES}) for b in panel)
-    )
-
-
-def with_later_event(panel: Panel, cut: np.datetime64, factor: float) -> Panel:
-    """As a provider revises history: a split after `cut` rescales every adjusted bar up to it."""
+    """Prices in other units: times a power of two, which is exact, one a symbol."""
     members = []
-    for bars in panel:
-        adjustment = bars.adjustment.copy()
-        adjustment[: known_count(bars, cut)] *= factor
-        members.append(replace(bars, adjustment=adjustment))
+    for i, bars in enumerate(panel):
+        own = factor ** (1, -1, 2)[i % 3]
+        members.append(replace(bars, **{name: own * getattr(bars, name) for name in PRICES}))
     return Panel(tuple(members))
+
+
+def with_later_events(panel: Panel, cut: np.datetime64, seed: int) -> Panel:
+    """As a provider revises history: events after `cut` rescale every adjusted bar up to it.
+
+    Each symbol by its own power of two, which is exact; after the cut nothing stays of the factors.
+    """
+    members = []
+    for i, bars in enumerate(panel):
+        rng = np.random.default_rng((seed, i))
+        known, factor = known_count(bars, cut), 2.0 ** int(rng.choice((-3, -2, -1, 1, 2)))
+        later = factor * np.exp(rng.normal(0, 1, len(bars) - known))
+        kept = factor * bars.adjustment[:known]
+        members.append(replace(bars, adjustment=np.concatenate((kept, later))))
+    return Panel(tuple(members))
+
+
+def restored(panel: Panel, cut: np.datetime64, kind: str, seed: int) -> Panel:
+    """Stored bars with another future of `kind` and other events in it."""
+    return with_later_events(poisoned(panel, cut, kind, seed), cut, seed)

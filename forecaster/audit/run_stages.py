@@ -54,7 +54,7 @@ def truth_by_hand(subject: Subject, _: int) -> Finding | None:
     cell = backtest.Cell(subject.fold, each)
     table = backtest.run_cell(subject.panel, subject.horizons, "audit", cell).predictions
     frame = table.to_pandas()
-    for bars in subject.panel:
+    for bars in subject.stored:
         rows = frame[frame["unique_id"] == str(bars.symbol)]
         at = np.searchsorted(bars.opened_at, rows["cutoff"].to_numpy().astype("datetime64[us]"))
         target = at + rows["h"].to_numpy()

@@ -38,7 +38,8 @@ class Subject:
     """One fold of the user's walk, with the bars around it, and its models fitted once."""
 
     config: RunConfig  # reduced
-    panel: Panel  # reduced
+    stored: Panel  # reduced, in prices as printed
+    panel: Panel  # the same bars, adjusted
     fold: Fold
     forecasters: tuple[Forecaster, ...]
     whole: Plan  # as the user has it
@@ -125,8 +126,8 @@ def answers(distribution: Distribution) -> Floats:
     return np.stack(asked, axis=-1)
 
 
-def reduced(whole: Plan) -> tuple[Subject, dict[str, Any]]:
-    """A plan cut down, and what was cut, for the reader."""
+def reduced(whole: Plan, stored: Panel) -> tuple[Subject, dict[str, Any]]:
+    """A plan and the stored bars that it was made of cut down, and what was cut, for the reader."""
     config = whole.config.model_copy(
         update={"learner": whole.config.learner.model_copy(update={"steps": STEPS, "seeds": SEEDS})}
     )
@@ -134,29 +135,37 @@ def reduced(whole: Plan) -> tuple[Subject, dict[str, Any]]:
     first = int(np.searchsorted(clock, fold.test_from))
     last = min(first + TEST_BARS, len(clock)) - 1
     start = clock[max(first - HISTORY_BARS, 0)]
-    members = []
-    for bars in whole.panel:
+    members, printed = [], []
+    for bars, as_printed in zip(whole.panel, stored, strict=True):
         closed = bars.opened_at + duration(bars.interval)
-        cut = bars.select((closed >= start) & (closed <= clock[_after(clock, last, config)]))
-        if known_count(cut, fold.train_until) >= fold.fewest_past:
-            members.append(cut)
+        kept = (closed >= start) & (closed <= clock[_after(clock, last, config)])
+        if known_count(bars.select(kept), fold.train_until) >= fold.fewest_past:
+            members.append(bars.select(kept))
+            printed.append(as_printed.select(kept))
     if not members:
         raise DataError(f"no symbol has {fold.fewest_past} bars before the audited fold")
     panel = Panel(tuple(members))
-    audited = Fold(0, fold.train_until, fold.test_from, clock[last], fold.fewest_past)
+    subject = Subject(
+        config=config,
+        stored=Panel(tuple(printed)),
+        panel=panel,
+        fold=Fold(0, fold.train_until, fold.test_from, clock[last], fold.fewest_past),
+        forecasters=forecasters(config),
+        whole=whole,
+    )
     about = {
         "fold": fold.index,
         "of_folds": len(whole.folds),
         "bars": int(sum(len(bars) for bars in panel)),
         "of_bars": int(sum(len(bars) for bars in whole.panel)),
         "symbols": [str(symbol) for symbol in panel.symbols],
-        "origins": len(audited.origins(panel)),
+        "origins": len(subject.origins),
         "learner_steps": config.learner.steps,
         "of_learner_steps": whole.config.learner.steps,
         "learner_seeds": config.learner.seeds,
         "of_learner_seeds": whole.config.learner.seeds,
     }
-    return Subject(config, panel, audited, forecasters(config), whole), about
+    return subject, about
 
 
 def _fullest(whole: Plan) -> Fold:

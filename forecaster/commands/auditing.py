@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from forecaster import display, workflows
+from forecaster.audit.laws import Check
 from forecaster.audit.predictions import audit_predictions
-from forecaster.audit.run import audit_run
+from forecaster.audit.run import Effort, audit_run
 from forecaster.bars import Panel
 from forecaster.commands.arguments import Output, listed
 from forecaster.errors import GateError, UsageError
@@ -25,6 +26,7 @@ class Audit(Output):
 
     target: Path
     examples: int = 30
+    markets: int = 1
     source: str | None = None
     path: Path | None = None
     interval: str = "1d"
@@ -52,9 +54,13 @@ def _of_run(given: Audit, folder: Path) -> dict[str, Any]:
             raise UsageError(f"--{name} is for predictions files; {folder} is a run with its own")
     config = RunFolder.open(folder).config()
     plan, _ = workflows.plan_backtest(config, given.store, given.say)
-
+    stored = workflows.stored_panel(config, given.store)
     with display.progress(1, quiet=given.quiet) as meter:
-        return audit_run(plan, given.examples, lambda check, n: meter.advance(1 / n, check.stage))
+
+        def on_check(check: Check, laws: int) -> None:
+            meter.advance(1 / laws, check.stage)
+
+        return audit_run(plan, stored, Effort(given.examples, given.markets), on_check)
 
 
 def _of_file(given: Audit, path: Path) -> dict[str, Any]:

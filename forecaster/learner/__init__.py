@@ -6,11 +6,11 @@ The only package here that imports torch and backbones.
 from forecaster.learner.fields import FieldHeads, TaughtFields, fit_fields, load_fields
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.forecaster import BackboneForecaster, Keep, load_learner
-from forecaster.learner.walking import ROWS, NetworkLaw, Sampler, Start, require_paths
+from forecaster.learner.reader import Start
+from forecaster.learner.walking import NetworkLaw, Sampler, require_paths
 from forecaster.learner.windows import tokenise
 
 __all__ = [
-    "ROWS",
     "BackboneForecaster",
     "FieldHeads",
     "FittedLearner",

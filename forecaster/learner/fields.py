@@ -53,21 +53,25 @@ class FieldHeads(nn.Module):
         self.register_buffer("log_base", base)
         self.register_buffer("offset", rows * torch.arange(DRAWN), persistent=False)
 
-    def logits(self, field: int, hidden: Tensor, tokens: Tensor) -> Tensor:
-        """Of field 1 + `field`: hidden [..., C], tokens before it [..., field + 1] -> [..., K]."""
-        own = slice(field * WIDTH, (field + 1) * WIDTH)
-        x = functional.linear(hidden, self.hidden.weight[own], self.hidden.bias[own])
+    def prepared(self, hidden: Tensor) -> Tensor:
+        """Hidden [..., C] -> what all fields read of it [..., (F-1) M]."""
+        return self.hidden(hidden)
+
+    def logits(self, field: int, prepared: Tensor, tokens: Tensor) -> Tensor:
+        """Of field 1 + `field`: tokens before it [..., field + 1] -> [..., K]."""
+        x = prepared[..., field * WIDTH : (field + 1) * WIDTH]
         x = x + self.before[field](tokens + self.offset[: field + 1]).sum(dim=-2)
         return self.log_base[field][tokens[..., 0]] + self.out[field](functional.silu(x))
 
     def loss(self, hidden: Tensor, tokens: Tensor) -> Tensor:
         """Nats a bar: hidden [B, T, C] and the tokens [B, T, F] of the bar after each position."""
         bins, total = self.log_base.shape[-1], hidden.new_zeros(())
+        prepared = self.prepared(hidden)
         for i in range(DRAWN):
             target = tokens[..., i + 1]
             known = target < bins
             if known.any():
-                logits = self.logits(i, hidden[known], tokens[known][:, : i + 1])
+                logits = self.logits(i, prepared[known], tokens[known][:, : i + 1])
                 total = total + functional.cross_entropy(logits, target[known])
         return total
 

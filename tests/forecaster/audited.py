@@ -8,8 +8,9 @@ from panels import garch_panel
 
 from forecaster import backtest, workflows
 from forecaster.audit.emitted import Finding
-from forecaster.audit.laws import tried
-from forecaster.audit.run import laws_of
+from forecaster.audit.laws import Law, tried
+from forecaster.audit.poison import PRICES
+from forecaster.audit.run import Effort, laws_of
 from forecaster.audit.subject import Subject, reduced
 from forecaster.bars import Panel
 from forecaster.config import LearnerConfig, RunConfig
@@ -36,27 +37,43 @@ CONFIG = RunConfig(
 )
 
 
-def market() -> Panel:
-    """Three symbols; volumes that are unknown here and there, one symbol that ends early."""
+def stored() -> Panel:
+    """Three symbols as printed: a dividend every 63 bars, a split of two for one at bar 590.
+
+    Volumes are unknown here and there, one symbol ends early.
+    """
     members = []
     for i, bars in enumerate(garch_panel(680, 3)):
-        volume = bars.volume.copy()
+        t = np.arange(len(bars))
+        factor = np.where(t < 590, 0.5, 1.0) * 0.99 ** (-(t + 21 * i) // 63 + 12)
+        volume = bars.volume * factor
         volume[np.random.default_rng(i).random(len(volume)) < 0.1] = np.nan
-        members.append(replace(bars, volume=volume))
+        prices = {name: getattr(bars, name) / factor for name in PRICES}
+        members.append(replace(bars, **prices, volume=volume, adjustment=factor))
     members[2] = members[2].head(640)
     return Panel(tuple(members))
+
+
+def market() -> Panel:
+    """The same, adjusted."""
+    return Panel(tuple(bars.adjusted() for bars in stored()))
 
 
 def subject() -> Subject:
     """Planned and reduced anew: whatever is patched is seen."""
     models = workflows.forecasters(CONFIG)
-    return reduced(backtest.plan(CONFIG, market(), models, "audited"))[0]
+    return reduced(backtest.plan(CONFIG, market(), models, "audited"), stored())[0]
+
+
+def laws(audited: Subject, examples: int) -> list[Law]:
+    """All of them, the placebos on one market each; what they say is not heard."""
+    return laws_of(audited, Effort(examples), lambda _: None)
 
 
 def first_leak(examples: int = 11) -> tuple[str, Finding] | None:
     """The stage that the audit names first, and what it says; the placebos are left out."""
     audited = subject()
-    for law in laws_of(audited, examples):
+    for law in laws(audited, examples):
         if not law.stage.startswith("placebo"):
             found = tried(law, audited).finding
             if found is not None:

@@ -73,12 +73,12 @@ def last_partial_bar_kept(patch: Patch) -> None:
     patch.setattr(Bars, "until", until)
 
 
-@leak("bars")
+@leak("adjusted")
 def unknown_volume_filled_backwards(patch: Patch) -> None:
     adjusted_by(patch, lambda b: replace(b, volume=pd.Series(b.volume).bfill().to_numpy()))
 
 
-@leak("bars")
+@leak("adjusted")
 def unknown_volume_interpolated(patch: Patch) -> None:
     adjusted_by(
         patch,
@@ -88,12 +88,64 @@ def unknown_volume_interpolated(patch: Patch) -> None:
     )
 
 
-@leak("bars")
+@leak("adjusted")
 def winsorised_on_the_full_sample(patch: Patch) -> None:
     adjusted_by(
         patch,
         lambda b: replace(b, volume=np.clip(b.volume, *np.nanquantile(b.volume, [0.05, 0.95]))),
     )
+
+
+@leak("adjusted")
+def factor_of_the_next_bar(patch: Patch) -> None:
+    """A dividend is known on the evening before its ex-date."""
+    original = Bars.adjusted
+
+    def adjusted(self: Bars) -> Bars:
+        early = np.append(self.adjustment[1:], self.adjustment[-1:])
+        return original(replace(self, adjustment=early))
+
+    patch.setattr(Bars, "adjusted", adjusted)
+
+
+@leak("adjusted")
+def adjusted_by_adding(patch: Patch) -> None:
+    """History shifted to meet today's price, as continuous futures are: returns know the gaps."""
+
+    def adjusted(self: Bars) -> Bars:
+        jumps = np.diff(self.adjustment, append=self.adjustment[-1:]) / self.adjustment
+        shift = np.cumsum((self.close * jumps)[::-1])[::-1]
+        low = np.fmin(self.low, self.close)
+        shift = np.maximum(shift, 0.01 - low.min())
+        prices = {name: getattr(self, name) + shift for name in ("open", "high", "low", "close")}
+        return replace(self, **prices, adjustment=np.ones(len(self)))
+
+    patch.setattr(Bars, "adjusted", adjusted)
+
+
+@leak("adjusted")
+def factor_drawn_towards_todays(patch: Patch) -> None:
+    """Today's factor rescales history by more the nearer it is."""
+    original = Bars.adjusted
+
+    def adjusted(self: Bars) -> Bars:
+        weight = np.linspace(0, 1, len(self))
+        factor = self.adjustment ** (1 - weight) * self.adjustment[-1:] ** weight
+        return original(replace(self, adjustment=factor))
+
+    patch.setattr(Bars, "adjusted", adjusted)
+
+
+@leak("adjusted")
+def outliers_of_the_full_sample_mended(patch: Patch) -> None:
+    def mended(bars: Bars) -> Bars:
+        r = np.diff(np.log(bars.close), prepend=np.log(bars.close[:1]))
+        kept = np.where(np.abs(r) > 3 * r.std(), 0.0, r)
+        close = np.exp(np.log(bars.close[:1]) + np.cumsum(kept))
+        prices = {n: getattr(bars, n) * close / bars.close for n in ("open", "high", "low")}
+        return replace(bars, **prices, close=close)
+
+    adjusted_by(patch, mended)
 
 
 @leak("adjustment")

@@ -11,17 +11,17 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 import pytest
-from audited import CONFIG, first_leak, market
+from audited import CONFIG, first_leak, market, stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecaster import backtest, workflows
-from forecaster.audit.bar_stages import each_member, of_bars, of_features, of_targets, of_tokens
+from forecaster.audit.bar_stages import each_member, of_adjusted, of_features, of_targets, of_tokens
 from forecaster.audit.emitted import Emitted, first_difference
 from forecaster.audit.fold_stages import of_folds
 from forecaster.audit.model_stages import answers_at
 from forecaster.audit.network_stages import questions, training_batches
-from forecaster.audit.poison import FUTURES, poisoned
+from forecaster.audit.poison import FUTURES, poisoned, restored
 from forecaster.audit.run_stages import of_cells
 from forecaster.audit.subject import Subject, reduced
 from forecaster.bars import Panel
@@ -31,7 +31,6 @@ from forecaster.protocol import Origins
 
 Account = Callable[[Subject, Panel], list[Emitted]]
 STAGES: dict[str, Account] = {
-    "bars": partial(each_member, of_bars),
     "features": partial(each_member, of_features),
     "tokens": partial(each_member, of_tokens),
     "targets": partial(each_member, of_targets),
@@ -57,7 +56,7 @@ def whole() -> Subject:
     """Every baseline that there is, and a learner; two cells' worth of models for the tables."""
     config = CONFIG.model_copy(update={"baselines": ("all",)})
     models = workflows.forecasters(config)
-    subject = reduced(backtest.plan(config, market(), models, "laws"))[0]
+    subject = reduced(backtest.plan(config, market(), models, "laws"), stored())[0]
     vars(subject)["through_cells"] = (RandomWalk(), WindowVolatility(20))
     assert int(np.searchsorted(subject.panel.clock, subject.fold.test_from)) in range(560, 625)
     return subject
@@ -77,6 +76,20 @@ def test_no_stage_knows_the_future(stage: str, whole: Subject, accounts: dict[st
         moment = whole.panel.clock[cut]
         after = STAGES[stage](whole, poisoned(whole.panel, moment, kind, seed))
         assert first_difference(accounts[stage], after, moment) is None
+
+    law()
+
+
+def test_adjustment_knows_no_future_but_a_constant(whole: Subject):
+    account = partial(each_member, of_adjusted)
+    before = account(whole, whole.stored)
+
+    @quick(15)
+    @given(cut=cuts(1, 678), kind=futures, seed=seeds)
+    def law(cut: int, kind: str, seed: int) -> None:
+        moment = whole.panel.clock[cut]
+        after = account(whole, restored(whole.stored, moment, kind, seed))
+        assert first_difference(before, after, moment) is None  # exact: powers of two
 
     law()
 

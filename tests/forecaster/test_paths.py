@@ -361,7 +361,7 @@ def test_levels_belong_to_their_place():
 def law_after(walker: Walker, panel: Panel, steps: int) -> NetworkLaw:
     """A law that has heard `steps` bars on three paths."""
     source = PathSource(walker, panel, origins_of(1, (600,)))
-    law = source.law(0, np.zeros(3, dtype=np.int64))
+    law = source.law(np.zeros(3, dtype=np.int64), np.zeros(3, dtype=np.int64))
     memory = PathMemory(
         source.remembered, walker.fitted.tokenizer, np.zeros(3, dtype=np.int64), np.full(3, 600)
     )
@@ -374,13 +374,16 @@ def law_after(walker: Walker, panel: Panel, steps: int) -> NetworkLaw:
 @torch.no_grad()
 def test_cached_is_uncached(panel: Panel, walker: Walker, steps: int):
     """Before the context is full, when it is, and after its later half was read anew."""
-    law = law_after(walker, panel, steps)
-    length = law.caches[0].length
+    (reader,) = law_after(walker, panel, steps).readers
+    length = reader.caches[0].length
     assert 16 <= length <= 32
-    hidden = law.network.hidden(law.tokens[:, -length:], law.inputs[:, -length:])[:, -1]
-    torch.testing.assert_close(law.hidden, hidden, atol=1e-5, rtol=1e-4)
-    other = law.network.hidden(law.tokens[:, -length:-1], law.inputs[:, -length:-1])[:, -1]
-    assert (law.hidden - other).abs().max() > 1e-3  # a bar that went missing would be seen
+    assert len(reader.recent) <= 32
+    bars = zip(*list(reader.recent)[-length:], strict=True)
+    tokens, inputs = (torch.stack(each, dim=1) for each in bars)
+    hidden = reader.network.hidden(tokens, inputs)[:, -1]
+    torch.testing.assert_close(reader.hidden, hidden, atol=1e-5, rtol=1e-4)
+    other = reader.network.hidden(tokens[:, :-1], inputs[:, :-1])[:, -1]
+    assert (reader.hidden - other).abs().max() > 1e-3  # a bar that went missing would be seen
 
 
 def test_heads_start_as_frequencies_and_learn_without_touching_forecasts(
@@ -398,7 +401,7 @@ def test_heads_start_as_frequencies_and_learn_without_touching_forecasts(
     heads = FieldHeads(16, fitted.tokenizer, base)
     windows = TrainingWindows(members, 32, 8, 0)
     hidden, tokens = lessons(fitted.networks[0], windows.draw(0))
-    logits = heads.logits(1, hidden, tokens[..., :2])
+    logits = heads.logits(1, heads.prepared(hidden), tokens[..., :2])
     torch.testing.assert_close(logits, base[1][tokens[..., 0]])
     assert hidden.shape[1] == tokens.shape[1] == 15
     assert torch.equal(tokens, windows.draw(0).tokens[:, 17:])
