@@ -17,6 +17,7 @@ from forecaster.config import LearnerConfig
 from forecaster.features import WARM_UP
 from forecaster.learner.market import UNKNOWN, Indices, Market
 from forecaster.learner.windows import (
+    NOTHING,
     UNSCORED,
     Batch,
     Company,
@@ -114,9 +115,9 @@ def questions(
 ) -> Iterator[tuple[Indices, Indices, Batch]]:
     """(rows of origins, where each is answered, sequences); every batch of one shape.
 
-    Answers are counted over the K `last` bars of each sequence. Where more than K symbols have
-    bars they are read in companies of K, in order of names, whoever is asked. Raises DataError
-    for an origin with less than a context of bars behind it.
+    Without targets. Answers are counted over the K `last` bars of each sequence. Where more than K
+    symbols have bars they are read in companies of K, in order of names, whoever is asked. Raises
+    DataError for an origin with less than a context of bars behind it.
     """
     fewest = max(market.context, WARM_UP + 1)
     require_past(origins, fewest - 1, f"{fewest} are needed to read a symbol among others")
@@ -125,7 +126,8 @@ def questions(
         some = np.resize(np.arange(start, min(start + windows, len(cuts))), windows)
         answer = where - start * market.slots
         rows = np.flatnonzero((answer >= 0) & (answer < windows * market.slots))
-        yield rows, answer[rows], market.batch([cuts[i] for i in some])
+        batch = market.batch([cuts[i] for i in some])
+        yield rows, answer[rows], replace(batch, targets=NOTHING, returns=NOTHING)
 
 
 def _companies(market: Market, origins: Origins) -> tuple[Indices, list[tuple[int, list[int]]]]:
