@@ -17,9 +17,9 @@ from backbones.presets import PRESETS
 from backbones.train import StepReport
 from forecaster import backtest, training
 from forecaster.audit.company_stages import sequences_of_the_history
-from forecaster.audit.laws import blind_to_the_future, tried
+from forecaster.audit.laws import tried
 from forecaster.audit.model_stages import model_laws
-from forecaster.audit.network_stages import network_laws, questions
+from forecaster.audit.network_stages import network_laws
 from forecaster.audit.poison import FUTURES, poisoned
 from forecaster.audit.subject import answers, reduced
 from forecaster.bars import Bars, Panel
@@ -180,9 +180,9 @@ def test_planted_other_moments_see_otherwise(
     ticks: Callable[[Bars, np.ndarray], np.ndarray], monkeypatch: pytest.MonkeyPatch
 ):
     ticks_are(monkeypatch, ticks)
-    panel = ragged(1)
+    panel = ragged(3)
     with pytest.raises(AssertionError):
-        positions_see_what_had_closed(panel, *range(125, 140))
+        positions_see_what_had_closed(panel, *range(130, 150))
 
 
 # the future, and company
@@ -475,9 +475,16 @@ def audited(**changed: Any) -> Any:
     return replace(subject, forecasters=models)
 
 
-def test_what_networks_are_fed_knows_no_future():
-    check = blind_to_the_future(questions, 3, cuts="fold")
-    assert check(audited(), 2) is None
+def test_what_networks_are_fed_knows_no_future(panel: Panel, fitted: FittedLearner):
+    """Each origin's own sequence; targets are not among what is fed."""
+    moment = panel.clock[-40]
+    asked = all_origins(panel, moment)
+    before = probe.question_arrays(fitted, panel, asked)
+    after = probe.question_arrays(fitted, poisoned(panel, moment, "noise", 1), asked)
+    assert set(before) == {"tokens", "inputs", "moments", "symbols", "last"}
+    for name, values in before.items():
+        assert len(values) == len(asked)
+        assert values.tobytes() == after[name].tobytes()
 
 
 @pytest.mark.slow
