@@ -28,6 +28,7 @@ from forecaster.learner.windows import (
 )
 from forecaster.protocol import Origins
 
+MOST_MASKED = 2**22  # pairs of positions, in the masks of one forward pass
 HIDDEN = 0.2  # share of symbols whose name is hidden in training: what teaches the unknown one
 
 
@@ -42,6 +43,12 @@ def taught(history: Panel, learner: LearnerConfig) -> tuple[str, ...]:
 def windows_a_step(learner: LearnerConfig) -> int:
     """With `panel`, as many sequences as hold the bars of `batch` windows of one symbol."""
     return -(-learner.batch // (learner.panel or 1))
+
+
+def sequences_a_pass(market: Market, origins: int) -> int:
+    """As many as hold that many origins, if their masks are not too large together."""
+    positions = market.context * market.slots
+    return max(min(origins // market.slots, MOST_MASKED // positions**2), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,25 +129,25 @@ def questions(
     fewest = max(market.context, WARM_UP + 1)
     require_past(origins, fewest - 1, f"{fewest} are needed to read a symbol among others")
     where, cuts = _companies(market, origins)
-    for start in range(0, len(cuts), windows):
+    order = np.argsort(where)
+    starts = np.arange(0, len(cuts), windows)
+    borders = np.searchsorted(where[order], starts[1:] * market.slots)
+    for start, rows in zip(starts.tolist(), np.split(order, borders), strict=True):
         some = np.resize(np.arange(start, min(start + windows, len(cuts))), windows)
-        answer = where - start * market.slots
-        rows = np.flatnonzero((answer >= 0) & (answer < windows * market.slots))
-        batch = market.batch([cuts[i] for i in some])
-        yield rows, answer[rows], replace(batch, targets=NOTHING, returns=NOTHING)
+        batch = replace(market.batch([cuts[i] for i in some]), targets=NOTHING, returns=NOTHING)
+        yield rows, where[rows] - start * market.slots, batch
 
 
 def _companies(market: Market, origins: Origins) -> tuple[Indices, list[tuple[int, list[int]]]]:
     """Where each origin is answered, [N], and the sequences that it takes."""
     ends = np.array([market.ticks[m][t] for m, t in zip(origins.member, origins.bar, strict=True)])
-    where, cuts = np.empty(len(origins), dtype=np.int64), []
-    for end in np.unique(ends).tolist():
+    where, cuts, slots = np.empty(len(origins), dtype=np.int64), [], market.slots
+    order = np.argsort(ends, kind="stable")
+    moments, first = np.unique(ends[order], return_index=True)
+    for end, rows in zip(moments.tolist(), np.split(order, first[1:]), strict=True):
         there = market.present(end)
-        for first in range(0, len(there), market.slots):
-            company = there[first : first + market.slots]
-            rows = np.flatnonzero((ends == end) & np.isin(origins.member, company))
-            if len(rows):
-                place = np.searchsorted(company, origins.member[rows])
-                where[rows] = len(cuts) * market.slots + place
-                cuts.append((end, company))
+        company, place = np.divmod(np.searchsorted(there, origins.member[rows]), slots)
+        asked, which = np.unique(company, return_inverse=True)
+        where[rows] = (len(cuts) + which) * slots + place
+        cuts += [(end, there[c * slots : (c + 1) * slots]) for c in asked.tolist()]
     return where, cuts

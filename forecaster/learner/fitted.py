@@ -13,7 +13,7 @@ from forecaster.bars import Floats, Panel
 from forecaster.config import LearnerConfig
 from forecaster.distributions import Binned, SkewT
 from forecaster.errors import UsageError
-from forecaster.learner.company import questions, training_windows
+from forecaster.learner.company import questions, sequences_a_pass, training_windows
 from forecaster.learner.heads import build_head
 from forecaster.learner.market import Market
 from forecaster.learner.network import BarNetwork
@@ -66,7 +66,7 @@ class FittedLearner:
             said = [self._said(batch)[: rows.stop - rows.start] for rows, batch in asked]
             return np.concatenate(said)
         market, out = Market(past, members, c, self.symbols), np.empty(0)
-        for rows, where, batch in questions(market, origins, max(QUESTIONS // c.panel, 1)):
+        for rows, where, batch in questions(market, origins, sequences_a_pass(market, QUESTIONS)):
             said = self._said(batch)[where]
             out = out if len(out) else np.empty((len(origins), *said.shape[1:]))
             out[rows] = said
