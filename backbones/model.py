@@ -43,12 +43,24 @@ class Backbone(nn.Module):
         self.blocks = nn.ModuleList(Block(config, depth) for depth in range(config.n_layers))
         self.exit = build_exit(config)
 
-    def forward(self, x: Tensor, caches: Sequence[LayerCache] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        caches: Sequence[LayerCache] | None = None,
+        moments: Tensor | None = None,
+    ) -> Tensor:
         """Ids [B, T] or embeddings [B, T, C] -> [B, T, C].
 
-        With caches, T continues what they hold.
+        With caches, T continues what they hold. `moments` [B, T] say when each position is, where
+        that is not its index: it sees all that are not later, and those of its own moment too.
+        They never go back along T; what is below 0 is padding. ValueError otherwise.
         """
         caches = self.new_caches() if caches is None else caches
+        if moments is not None and moments.shape != x.shape[:2]:
+            shapes = f"{list(moments.shape)} for positions of shape {list(x.shape[:2])}"
+            raise ValueError(f"moments have shape {shapes}: one each is wanted")
+        for past in caches:
+            past.expect(moments)
         x = self.entry(x, caches[0].start)
         for block, past in zip(self.blocks, caches, strict=True):
             x = block(x, past)

@@ -1,6 +1,8 @@
 """What a layer keeps of the past, and where the next positions stand.
 
-Rows of a batch may be padded on the left: then each row counts from its own first token.
+Rows of a batch may be padded on the left: then each row counts from its own first token. And
+positions may share a moment: then nobody goes by their order, and those of one moment see one
+another.
 
 B batch   T positions   S positions so far, padding included   C model width
 """
@@ -11,7 +13,10 @@ import torch
 from torch import Tensor
 
 Start = int | Tensor
-"""Position of the first of T: one for all rows, or [B], negative where a row is still padding."""
+"""Position of the first of T: one for all rows, or [B], negative where a row is still padding.
+
+Where the caller has said when each of them is, all T of each row: [B, T].
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class LayerCache:
     """
 
     padding: Tensor | None = None  # [B]: how many positions on the left of each row are none
+    moments: Tensor | None = None  # [B, S]: when each is, those that are about to come included
     memory: tuple[Tensor, ...] | None = None
     running: Tensor | None = None
     tails: dict[str, Tail] = field(default_factory=dict)
@@ -42,8 +48,40 @@ class LayerCache:
 
     @property
     def start(self) -> Start:
-        """Position of the next one."""
+        """Position of the next one; of all that are about to come where moments say it."""
+        if self.moments is not None:
+            return self.moments[:, self.length :]
         return self.length if self.padding is None else self.length - self.padding
+
+    @property
+    def order(self) -> Tensor | None:
+        """[B, S] when each position so far is, negative for padding; None where its index says it.
+
+        Never less than the one before.
+        """
+        if self.padding is None:
+            return self.moments
+        return positions(-self.padding, self.length)
+
+    def expect(self, moments: Tensor | None) -> None:
+        """Say when the next positions [B, T] are; ValueError for what cannot go on the past.
+
+        They never go back, and begin after all that is known: what was said of a moment cannot
+        take in what else belonged to it.
+        """
+        if moments is None:
+            if self.moments is not None:
+                raise ValueError("moments=None, but the past was told its moments: go on with them")
+            return
+        if self.padding is not None or (self.length and self.moments is None):
+            raise ValueError("moments were given to a past that goes by index: give it new caches")
+        known = moments if self.moments is None else torch.cat((self.moments, moments), dim=-1)
+        if (known.diff(dim=-1) < 0).any():
+            raise ValueError("moments go back: sort positions by moment, padding (-1) first")
+        before = known[:, : self.length]
+        if self.length and ((before[:, -1] == moments[:, 0]) & (moments[:, 0] >= 0)).any():
+            raise ValueError("a moment goes on after its past was read: feed it whole")
+        self.moments = known
 
     def remember(self, new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Append along the position axis and return all of it."""
@@ -58,6 +96,8 @@ class LayerCache:
 
         Padding counts as zeros too. -> [B, count + T, C]; the last `count` are kept.
         """
+        if self.moments is not None:
+            raise ValueError("a short convolution goes by index: set short_conv=None for moments")
         tail, t = self.tails.get(branch), x.shape[1]
         length = 0 if tail is None else tail.length
         if self.padding is not None:
@@ -73,4 +113,6 @@ def positions(start: Start, count: int, device: torch.device | None = None) -> T
     """`count` positions from `start`: [count], or [B, count]."""
     if isinstance(start, int):
         return torch.arange(start, start + count, device=device)
+    if start.ndim == 2:
+        return start.to(device)
     return start.to(device).unsqueeze(-1) + torch.arange(count, device=device)

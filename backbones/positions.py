@@ -58,8 +58,8 @@ class LearnedPositions(nn.Module):
 
     def forward(self, x: Tensor, start: Start) -> Tensor:
         """x [B, T, C] -> x plus its positions' vectors; ValueError past the last row."""
-        first = start if isinstance(start, int) else int(start.max())
-        end, rows = first + x.shape[-2], self.table.num_embeddings
+        end = int(positions(start, x.shape[-2]).max()) + 1
+        rows = self.table.num_embeddings
         if end > rows:
             raise ValueError(
                 f"position {end} is past max_positions={rows}: "

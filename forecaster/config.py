@@ -20,6 +20,8 @@ QUICK: dict[str, Any] = {
     "learner": {"seeds": 1, "steps": 100},
 }
 
+MOST_POSITIONS = 4096  # of a sequence of `panel`: its mask alone is 16 MiB a sequence
+
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -34,6 +36,9 @@ class LearnerConfig(Record):
 
     tokens: Literal["prior", "scaled", "uniform", "levels"] = "prior"
     context: Positive = 64  # bars a window
+    # Symbols that a network reads together, each bar beside all that had closed by then; `context`
+    # is then of moments at which some symbol closed. None: each symbol alone.
+    panel: Annotated[int, Field(ge=2)] | None = None
     d_model: Positive = 64
     n_layers: Positive = 1
     n_heads: Positive = 4
@@ -67,6 +72,14 @@ class LearnerConfig(Record):
             raise ValueError(f"d_model={self.d_model} is not a multiple of n_heads={self.n_heads}")
         if self.skip >= self.context:
             raise ValueError(f"skip={self.skip} leaves nothing of context={self.context}")
+        positions = self.context * (self.panel or 0)
+        if positions > MOST_POSITIONS:
+            raise ValueError(
+                f"panel={self.panel} symbols of context={self.context} moments are {positions}"
+                f" positions a sequence, at most {MOST_POSITIONS}: lower either"
+            )
+        if self.panel is not None and self.tokens == "levels":
+            raise ValueError("tokens=levels codes a bar by its window: panel has none of its own")
         for name, value in (("head", "student_t"), ("tokens", "levels")):
             if self.variance_tokens and getattr(self, name) == value:
                 raise ValueError(

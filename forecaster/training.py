@@ -32,6 +32,7 @@ from forecaster.tokens import BarTokenizer
 SEEDS = "seeds"  # subfolder of a run: one training a seed
 TOKENIZER = "tokenizer.json"
 SHAPES = "shapes.json"
+SYMBOLS = "symbols.json"  # whom a learner of `panel` knows by name
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ def describe(training: Training) -> dict[str, Any]:
         "backbone": network.body().model_dump(mode="json"),
         "bars": {str(bars.symbol): len(bars) for bars in training.history},
         "until": str(training.history.clock[-1]),
-        "windows": training.steps * training.config.learner.batch,
+        "windows": training.steps * network.windows,
         "seeds": training.config.learner.seeds,
     }
 
@@ -95,6 +96,8 @@ def run_training(
         run.finish("failed")
         raise
     commit_bytes(run.path / TOKENIZER, fitted.tokenizer.model_dump_json(indent=1).encode())
+    if fitted.symbols:
+        run.write_json(SYMBOLS, {"taught": fitted.symbols})
     record = describe(training) | {
         "tokenizer": fitted.tokenizer.digest,
         "parameters": fitted.parameters,
@@ -134,7 +137,8 @@ def load(run: RunFolder) -> FittedLearner:
             f"{run.path}/{TOKENIZER} is missing or damaged; resume the training or start another"
         ) from None
     forecaster = BackboneForecaster(config.presets[0], config.learner, config.seed)
-    return load_learner(forecaster, run.path / SEEDS, tokenizer)
+    symbols = () if config.learner.panel is None else run.read_json(SYMBOLS)["taught"]
+    return load_learner(forecaster, run.path / SEEDS, tokenizer, symbols)
 
 
 def predict(run: RunFolder, panel: Panel, wanted: tuple[int, ...] | None) -> pa.Table:

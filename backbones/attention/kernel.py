@@ -14,45 +14,44 @@ from .fused import Masking, fused_for
 from .layout import Heads
 
 
-def attend(
-    q: Tensor, k: Tensor, v: Tensor, *, scale: float, padding: Tensor | None = None
-) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float, order: Tensor | None = None) -> Tensor:
     """softmax(scale q k' over the past) v.
 
     q [B, H, M, T, D], k [B, G, K, S, D], v [B, G, 1, S, E] -> [B, H, M, T, E]. The T queries are
     the last T of the S positions. Heads share keys as in GQA (Ainslie et al. 2023): key head g
-    serves the H/G heads that follow g H/G. Padding [B] on the left of the keys is not seen.
+    serves the H/G heads that follow g H/G. `order` [B, S]: see `seen`.
     Source: Vaswani et al. 2017, eq. 1.
     """
     heads, maps, t = q.shape[1:4]
     s = k.shape[-2]
     k, v = over_heads(k, heads, maps), over_heads(v, heads, maps)
     # torch's is_causal would align fewer queries with the first keys, not the last
-    mask = seen(t, s, q.device, padding) if 1 < t < s or padding is not None else None
+    mask = seen(t, s, q.device, order) if 1 < t < s or order is not None else None
     how = Masking(mask=mask, is_causal=mask is None and 1 < t == s, scale=scale)
     return fused_for(q, v)(q.flatten(1, 2), k, v, how).unflatten(1, (heads, maps))
 
 
-def weights(q: Tensor, k: Tensor, *, scale: float, padding: Tensor | None = None) -> Tensor:
+def weights(q: Tensor, k: Tensor, *, scale: float, order: Tensor | None = None) -> Tensor:
     """The maps that `attend` reads through, written out, in float32 or wider: [B, H, M, T, S]."""
     heads, maps, t = q.shape[1:4]
     scores = scale * q.flatten(1, 2) @ over_heads(k, heads, maps).mT
-    scores = scores.masked_fill(~seen(t, k.shape[-2], q.device, padding), -torch.inf)
+    scores = scores.masked_fill(~seen(t, k.shape[-2], q.device, order), -torch.inf)
     wide = torch.promote_types(scores.dtype, torch.float32)
     return scores.softmax(dim=-1, dtype=wide).unflatten(1, (heads, maps))
 
 
-def seen(t: int, s: int, device: torch.device, padding: Tensor | None = None) -> Tensor:
+def seen(t: int, s: int, device: torch.device, order: Tensor | None = None) -> Tensor:
     """[T, S], True where a query, of the last T positions, is not before the key.
 
-    With padding [B], [B, 1, T, S]: no token sees what is padding, and padding sees itself, for a
-    softmax over nothing is no number.
+    With order [B, S], when each position is, [B, 1, T, S]: what is of one moment sees one another.
+    Below 0 it is padding: nobody sees it, and it sees itself, for a softmax over nothing is no
+    number.
     """
     past = torch.ones(t, s, dtype=torch.bool, device=device).tril(s - t)
-    if padding is None:
+    if order is None:
         return past
-    real = torch.arange(s, device=device) >= padding.to(device).unsqueeze(-1)
-    return (past & real[:, None, None]) | (past & ~past.tril(s - t - 1))
+    key, query = order.to(device)[:, None, None], order.to(device)[:, None, s - t :, None]
+    return ((key <= query) & (key >= 0)) | (past & ~past.tril(s - t - 1))
 
 
 def over_heads(x: Tensor, heads: int, maps: int) -> Tensor:
@@ -76,4 +75,4 @@ class Reading:
     def through_maps(self) -> Tensor:
         """What each map reads of the values: [B, H, M, T, E]."""
         h = self.heads
-        return h.lift(attend(h.q, h.k, h.v, scale=self.scale, padding=self.past.padding))
+        return h.lift(attend(h.q, h.k, h.v, scale=self.scale, order=self.past.order))

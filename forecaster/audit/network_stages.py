@@ -3,17 +3,19 @@
 T bars a window.
 """
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from forecaster.audit.company_stages import sequences_of_the_history
 from forecaster.audit.emitted import EVERYONE, Emitted, Finding, first_difference, moment_text
 from forecaster.audit.laws import Law, blind_to_the_future
 from forecaster.audit.poison import FUTURES, poisoned
 from forecaster.audit.subject import Subject, history_of_another_future
 from forecaster.bars import Panel
-from forecaster.learner import probe, windows
+from forecaster.learner import FittedLearner, probe, windows
 from forecaster.protocol import Origins
 
 WINDOWS = 12  # origins whose windows a network is asked about, position by position
@@ -61,32 +63,42 @@ def training_batches(subject: Subject, panel: Panel) -> list[Emitted]:
 
 
 def windows_are_of_the_history(subject: Subject, examples: int) -> Finding | None:
-    """Every window is one run of one symbol's bars, and its targets end inside the history."""
-    until = moment_text(subject.fold.train_until)
+    """Every window is one run of one symbol's bars, and its targets end inside the history.
+
+    Of symbols that are read together each bar is at its moment.
+    """
     history = subject.fold.history(subject.panel)
     for learner in subject.learners:
         fitted = subject.learner(learner.name)
-        tokenised = windows.tokenise(history, fitted.tokenizer)
-        members = [m for m in tokenised if isinstance(m, windows.TokenisedBars)]
-        if fitted.shuffle or len(members) < len(tokenised):
-            continue  # a window of its own order or code is no run of the history's tokens
-        runs = {
-            member.inputs[s : s + fitted.config.context].tobytes(): (m, s)
-            for m, member in enumerate(members)
-            for s in range(len(member.inputs) - fitted.config.context + 1)
-        }
-        for batch in probe.training_arrays(fitted, history, 1, examples):
-            for inputs, targets in zip(batch["inputs"], batch["targets"], strict=True):
-                where = runs.get(inputs.tobytes())
-                if where is None:
-                    what = f"{learner.name}: a training window is no run of one symbol's history"
-                    return Finding(what, EVERYONE, until)
-                member, start = where
-                own = members[member].targets[start : start + len(targets)]
-                if not np.array_equal(own, targets):
-                    symbol = str(history.members[member].symbol)
-                    what = f"{learner.name}: a window's targets are not those of its bars"
-                    return Finding(what, symbol, history.members[member].label(start))
+        check = _runs_of_the_history if fitted.config.panel is None else sequences_of_the_history
+        found = check(fitted, history, examples)
+        if found is not None:
+            date = found.date or moment_text(subject.fold.train_until)
+            return replace(found, what=f"{learner.name}: {found.what}", date=date)
+    return None
+
+
+def _runs_of_the_history(fitted: FittedLearner, history: Panel, examples: int) -> Finding | None:
+    tokenised = windows.tokenise(history, fitted.tokenizer)
+    members = [m for m in tokenised if isinstance(m, windows.TokenisedBars)]
+    if fitted.shuffle or len(members) < len(tokenised):
+        return None  # a window of its own order or code is no run of the history's tokens
+    runs = {
+        member.inputs[s : s + fitted.config.context].tobytes(): (m, s)
+        for m, member in enumerate(members)
+        for s in range(len(member.inputs) - fitted.config.context + 1)
+    }
+    for batch in probe.training_arrays(fitted, history, 1, examples):
+        for inputs, targets in zip(batch["inputs"], batch["targets"], strict=True):
+            where = runs.get(inputs.tobytes())
+            if where is None:
+                return Finding("a training window is no run of one symbol's history", EVERYONE)
+            member, start = where
+            own = members[member].targets[start : start + len(targets)]
+            if not np.array_equal(own, targets):
+                bars = history.members[member]
+                what = "a window's targets are not those of its bars"
+                return Finding(what, str(bars.symbol), bars.label(start))
     return None
 
 
@@ -110,30 +122,40 @@ def networks_are_causal(subject: Subject, examples: int) -> Finding | None:
     for learner, mode in product(subject.learners, probe.MODES):
         asked = probe.Positions.of(subject.learner(learner.name), subject.past, origins, 0)
         before = asked.says(mode)
-        windows_, length = asked.shape
+        moments = asked.moments
+        first = np.arange(len(moments))[:, None] == 0
         for i in range(examples):
-            position = int(rng.integers(1, length))
-            later = asked.rewritten(slice(None), position, i).says(mode)
-            other = asked.rewritten(slice(1, windows_), 0, i).says(mode)
+            moment = int(rng.integers(1, moments.max() + 1))
+            later = asked.rewritten(slice(None), moment, i).says(mode)
+            other = asked.rewritten(slice(1, None), 0, i).says(mode)
             for got, kept, why in (
-                (later, (slice(None), slice(position)), f"positions from {position} on"),
-                (other, (slice(1), slice(None)), "other windows"),
+                (later, (moments >= 0) & (moments < moment), f"positions from {moment} on"),
+                (other, (moments >= 0) & first, "other windows"),
             ):
-                if got[kept].tobytes() != before[kept].tobytes():
-                    odd = np.argwhere((got[kept] != before[kept]).any(axis=-1))[0]
-                    return _position(subject, origins, odd, f"{learner.name} in {mode} mode", why)
-            if np.array_equal(later[:, position:], before[:, position:]):
+                odd = np.argwhere(kept & (got != before).any(axis=-1))
+                if len(odd):
+                    row, at = odd[0].tolist()
+                    asked_at = int(asked.origin[row]), int(moments[row, at])
+                    return _position(subject, origins, asked_at, f"{learner.name} in {mode}", why)
+            if not (later != before).any(axis=-1)[moments >= moment].any():
                 return Finding(f"{learner.name}: does not read its tokens")
     return None
 
 
-def _position(subject: Subject, origins: Origins, odd: Any, who: str, why: str) -> Finding:
-    """The bar at which a network said something else."""
-    window, at = int(odd[0]), int(odd[1])
-    bars = subject.past.members[origins.member[window]]
-    context = subject.config.learner.context
-    label = bars.label(int(origins.bar[window]) - context + 1 + at)
-    return Finding(f"{who} changes at position {at} when {why} do", str(bars.symbol), label)
+def _position(
+    subject: Subject, origins: Origins, where: tuple[int, int], who: str, why: str
+) -> Finding:
+    """The bar at which a network said something else: (row of the origins, moment)."""
+    row, at = where
+    bars = subject.past.members[origins.member[row]]
+    before = subject.config.learner.context - 1 - at
+    if subject.config.learner.panel is None:
+        label = bars.label(int(origins.bar[row]) - before)
+    else:
+        clock = subject.past.clock
+        end = int(np.searchsorted(clock, bars.closed_at[origins.bar[row]]))
+        label = moment_text(clock[end - before])
+    return Finding(f"{who} mode changes at position {at} when {why} do", str(bars.symbol), label)
 
 
 def training_law(subject: Subject, examples: int) -> Finding | None:

@@ -13,6 +13,7 @@ from backbones.config import BackboneConfig
 from backbones.model import Backbone
 from backbones.presets import Sizes, preset, sized
 from forecaster.config import LearnerConfig
+from forecaster.errors import UsageError
 
 MLP = "mlp"
 SHUFFLED = "-shuffled"
@@ -73,6 +74,22 @@ def body_config(name: str, learner: LearnerConfig) -> BackboneConfig | PerBarCon
     )
     axes = preset(name.removesuffix(SHUFFLED))
     return sized(axes, sizes).replace(dropout=learner.dropout)
+
+
+def require_attention(name: str, config: BackboneConfig | PerBarConfig) -> None:
+    """Raises UsageError for a body that cannot read several symbols by the moments of their bars.
+
+    A convolution goes by the order of a sequence, which says nothing there.
+    """
+    why = None
+    if isinstance(config, PerBarConfig):
+        why = "has no attention"
+    elif is_shuffled(name):
+        why = "hides when a bar was"
+    elif config.short_conv is not None:
+        why = "has a short convolution, which goes by the order of a sequence"
+    if why is not None:
+        raise UsageError(f"{name} {why}: panel needs another preset, for example llama")
 
 
 def build_body(config: BackboneConfig | PerBarConfig) -> nn.Module:

@@ -13,9 +13,11 @@ from forecaster.bars import Floats, Panel
 from forecaster.config import LearnerConfig
 from forecaster.distributions import Binned, SkewT
 from forecaster.errors import UsageError
+from forecaster.learner.company import questions, sequences_a_pass, training_windows
 from forecaster.learner.heads import build_head
+from forecaster.learner.market import Market
 from forecaster.learner.network import BarNetwork
-from forecaster.learner.windows import Batch, TrainingWindows, origin_windows, tokenise
+from forecaster.learner.windows import Batch, Member, origin_windows, skipped, tokenise
 from forecaster.protocol import Origins
 from forecaster.tokens import BarTokenizer
 
@@ -32,6 +34,7 @@ class FittedLearner:
     networks: tuple[BarNetwork, ...]
     shuffle: bool = False  # the order of a window's past is hidden
     notes: tuple[str, ...] = ()
+    symbols: tuple[str, ...] = ()  # of embeddings 1, 2, ... where several are read together
 
     def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Binned | SkewT:
         """Distributions [N, H]. Raises UsageError for horizons other than those learnt."""
@@ -40,14 +43,7 @@ class FittedLearner:
                 f"horizons {tuple(horizons)} asked, {self.tokenizer.horizons} learnt: ask for those"
             )
         members = tokenise(past, self.tokenizer)
-        said = np.concatenate(
-            [
-                self._said(batch)[: rows.stop - rows.start]
-                for rows, batch in origin_windows(
-                    members, origins, self.config.context, QUESTIONS, shuffle=self.shuffle
-                )
-            ]
-        )
+        said = self._answers(past, members, origins)
         where = list(zip(origins.member, origins.bar, strict=True))
         locs = np.array([members[i].locs[t] for i, t in where])
         scales = np.array([members[i].scales[t] for i, t in where])
@@ -62,10 +58,34 @@ class FittedLearner:
         weights = weights * (self.tokenizer.bin_masses() > 0)
         return weights / weights.sum(axis=-1, keepdims=True)
 
+    def _answers(self, past: Panel, members: list[Member], origins: Origins) -> Floats:
+        """[N, H, ...] what all networks together say at each origin."""
+        c = self.config
+        if c.panel is None:
+            asked = origin_windows(members, origins, c.context, QUESTIONS, shuffle=self.shuffle)
+            said = [self._said(batch)[: rows.stop - rows.start] for rows, batch in asked]
+            return np.concatenate(said)
+        market, out = Market(past, members, c, self.symbols), np.empty(0)
+        for rows, where, batch in questions(market, origins, sequences_a_pass(market, QUESTIONS)):
+            said = self._said(batch)[where]
+            out = out if len(out) else np.empty((len(origins), *said.shape[1:]))
+            out[rows] = said
+        return out
+
     @torch.no_grad()
     def _said(self, batch: Batch) -> Floats:
-        """[B, H, ...] what all networks together say after each window."""
-        said = [network(batch.tokens, batch.inputs)[:, -1] for network in self.networks]
+        """What all networks together say after each window, [B, H, ...].
+
+        Of companies, after the last bar of each of K symbols, [B * K, H, ...].
+        """
+        said = []
+        for network in self.networks:
+            each = network(batch.tokens, batch.inputs, batch.company)
+            if batch.company is None:
+                said.append(each[:, -1])
+            else:
+                rows = torch.arange(len(each)).unsqueeze(-1)
+                said.append(each[rows, batch.company.last].flatten(0, 1))
         return self.networks[0].head.pooled(torch.stack(said), self.config)
 
     @property
@@ -80,12 +100,11 @@ class FittedLearner:
         The reference line of a training: a loss above it has learnt nothing.
         """
         c, members = self.config, tokenise(history, self.tokenizer)
-        windows = TrainingWindows(members, c.context, c.batch, seed=0, shuffle=self.shuffle)
+        windows = training_windows(history, members, c, seed=0, shuffle=self.shuffle)
         head = build_head(1, self.tokenizer, c)
-        hidden = torch.zeros(1, c.context, 1)
         losses = []
         for k in range(REFERENCE):
             batch = windows.draw(k)
-            said = head(hidden.expand(len(batch.tokens), -1, -1))
-            losses.append(float(head.loss(said, batch, c.skip)))
+            said = head(torch.zeros(*batch.tokens.shape[:2], 1))
+            losses.append(float(head.loss(said, batch, skipped(batch, c))))
         return float(np.mean(losses))

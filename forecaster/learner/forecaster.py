@@ -15,12 +15,18 @@ from backbones.sphere import normalize_weights_
 from backbones.train import RunFolder, StepReport, TrainRecipe, fit
 from forecaster.bars import Panel
 from forecaster.config import LearnerConfig
-from forecaster.learner.bodies import PerBarConfig, body_config, is_shuffled
+from forecaster.learner.bodies import (
+    PerBarConfig,
+    body_config,
+    is_shuffled,
+    require_attention,
+)
+from forecaster.learner.company import PanelWindows, taught, training_windows, windows_a_step
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.network import BarNetwork
 from forecaster.learner.steps import steps_for
 from forecaster.learner.translation import translated
-from forecaster.learner.windows import Member, TrainingWindows, tokenise
+from forecaster.learner.windows import Member, TrainingWindows, skipped, tokenise
 from forecaster.tokens import BarTokenizer, fit_tokenizer
 
 
@@ -43,7 +49,9 @@ class BackboneForecaster:
 
     def __post_init__(self) -> None:
         """Refuse an unknown name before anything is fitted."""
-        self.body()
+        body = self.body()
+        if self.config.panel is not None:
+            require_attention(self.name, body)
 
     def fit(
         self, history: Panel, horizons: Sequence[int], keep: Keep | None = None
@@ -55,12 +63,12 @@ class BackboneForecaster:
         torch.set_num_threads(1)  # more are slower on networks of this size, and change bits
         c, keep = self.config, keep or Keep()
         tokenizer, members = self._prepared(history, horizons)
-        steps = self.steps(history)
+        steps, symbols = self.steps(history), taught(history, c)
         networks = []
         for number in range(c.seeds):
             seed = 1000 * self.seed + number
-            network = self.network(tokenizer, seed)
-            windows = self._windows(members, seed)
+            network = self.network(tokenizer, seed, symbols)
+            windows = self._windows(history, members, seed)
             with translated():
                 fit(
                     network,
@@ -71,15 +79,21 @@ class BackboneForecaster:
                     after_step=partial(normalize_weights_, network),
                 )
             networks.append(network.eval())
-        return FittedLearner(c, tokenizer, tuple(networks), is_shuffled(self.name))
+        shuffle = is_shuffled(self.name)
+        return FittedLearner(c, tokenizer, tuple(networks), shuffle, symbols=symbols)
 
     def steps(self, history: Panel) -> int:
         """Of a network's training on this history."""
         return steps_for(history, self.config)
 
+    @property
+    def windows(self) -> int:
+        """Of a training step."""
+        return windows_a_step(self.config)
+
     def check(self, history: Panel, horizons: Sequence[int]) -> None:
         """Raises what `fit` would raise of a history that is too short."""
-        self._windows(self._prepared(history, horizons)[1], self.seed)
+        self._windows(history, self._prepared(history, horizons)[1], self.seed)
 
     def _prepared(
         self, history: Panel, horizons: Sequence[int]
@@ -87,25 +101,29 @@ class BackboneForecaster:
         tokenizer = fit_tokenizer(history, horizons, self.config)
         return tokenizer, tokenise(history, tokenizer)
 
-    def _windows(self, members: list[Member], seed: int) -> TrainingWindows:
-        c = self.config
-        return TrainingWindows(members, c.context, c.batch, seed, shuffle=is_shuffled(self.name))
+    def _windows(
+        self, history: Panel, members: list[Member], seed: int
+    ) -> TrainingWindows | PanelWindows:
+        shuffle = is_shuffled(self.name)
+        return training_windows(history, members, self.config, seed, shuffle=shuffle)
 
-    def network(self, tokenizer: BarTokenizer, seed: int) -> BarNetwork:
+    def network(
+        self, tokenizer: BarTokenizer, seed: int, symbols: Sequence[str] = ()
+    ) -> BarNetwork:
         """An untaught network: forecasts the tokeniser's own shape."""
         torch.manual_seed(seed)
-        return BarNetwork(self.body(), tokenizer, self.config)
+        return BarNetwork(self.body(), tokenizer, self.config, len(symbols))
 
     def body(self) -> BackboneConfig | PerBarConfig:
         """The named axes at this config's sizes."""
         with translated():
             return body_config(self.name, self.config)
 
-    def _loss(self, network: BarNetwork, windows: TrainingWindows, k: int) -> Tensor:
+    def _loss(self, network: BarNetwork, windows: TrainingWindows | PanelWindows, k: int) -> Tensor:
         """Of the head, in nats, after the first `skip` bars of each window."""
         batch = windows.draw(k)
-        said = network(batch.tokens, batch.inputs)
-        return network.head.loss(said, batch, self.config.skip)
+        said = network(batch.tokens, batch.inputs, batch.company)
+        return network.head.loss(said, batch, skipped(batch, self.config))
 
     def _recipe(self, seed: int, steps: int) -> TrainRecipe:
         c = self.config
@@ -140,16 +158,20 @@ class BackboneForecaster:
 
 
 def load_learner(
-    forecaster: BackboneForecaster, path: Path, tokenizer: BarTokenizer
+    forecaster: BackboneForecaster, path: Path, tokenizer: BarTokenizer, symbols: Sequence[str] = ()
 ) -> FittedLearner:
-    """What `fit` kept at `path`. Raises CheckpointError for one that is missing or damaged."""
+    """What `fit` kept at `path`; `symbols` are those of the learner that it returned.
+
+    Raises CheckpointError for one that is missing or damaged.
+    """
     torch.set_num_threads(1)
     networks = []
     for number in range(forecaster.config.seeds):
-        network = forecaster.network(tokenizer, 0)
+        network = forecaster.network(tokenizer, 0, symbols)
         with translated():
             load_weights(latest(path / f"seed-{number}" / "checkpoints"), network)
         networks.append(network.eval())
+    shuffle = is_shuffled(forecaster.name)
     return FittedLearner(
-        forecaster.config, tokenizer, tuple(networks), is_shuffled(forecaster.name)
+        forecaster.config, tokenizer, tuple(networks), shuffle, symbols=tuple(symbols)
     )

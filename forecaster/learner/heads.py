@@ -13,11 +13,10 @@ from torch.nn import functional
 from forecaster.bars import Floats
 from forecaster.config import LearnerConfig
 from forecaster.distributions import LocationScale, SkewT
-from forecaster.learner.windows import Batch
+from forecaster.learner.windows import UNSCORED, Batch
 from forecaster.tokens import FEWEST_MASS, BarTokenizer, smooth_basis
 
 Said = Tensor  # what `forward` returned, [..., J, K] or [..., H, 3]
-UNSCORED = -1  # token of a target that there is not
 
 
 class BinHead(nn.Module):

@@ -34,6 +34,11 @@ def require_paths(fitted: FittedLearner) -> None:
     network = fitted.networks[0]
     if not isinstance(network.head, BinHead):
         raise UsageError(f"head={fitted.config.head} has no bins: paths need a head that has")
+    if fitted.config.panel is not None:
+        raise UsageError(
+            f"panel={fitted.config.panel}: symbols that are read together would have to be drawn"
+            " together; paths need a learner without panel"
+        )
     if fitted.shuffle or not isinstance(network.backbone, Backbone):
         raise UsageError("a control without memory of order draws no paths: train a preset")
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from forecaster.bars import Floats, Panel
+from forecaster.config import LearnerConfig
 from forecaster.errors import DataError
 from forecaster.features import WARM_UP, features
 from forecaster.learner.levels import LevelBars
@@ -23,6 +24,7 @@ from forecaster.tokens import BarTokenizer
 # Windows a step where only the last bar of each is scored, times those where nearly all are.
 LAST_ONLY = 4
 NOTHING = torch.empty(0)
+UNSCORED = -1  # token of a target that there is not
 
 
 class Member(Protocol):
@@ -56,6 +58,15 @@ class TokenisedBars(Window):
 
 
 @dataclass(frozen=True, eq=False)
+class Company:
+    """What is said beside the bars of sequences of L positions that hold K symbols each."""
+
+    moments: Tensor  # [B, L] ranks of their closes in the context; -1 where there is no bar
+    symbols: Tensor  # [B, L] rows of embeddings
+    last: Tensor  # [B, K] positions of each symbol's last bar
+
+
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Windows as tensors."""
 
@@ -63,6 +74,7 @@ class Batch:
     inputs: Tensor  # [B, T, I] float32
     targets: Tensor  # [B, T, J] int64; -1 where there is none
     returns: Tensor  # [B, T, H] float32, in units of the prior's scale; NaN where there is none
+    company: Company | None = None  # none where each window is of one symbol
 
 
 def tokenise(panel: Panel, tokenizer: BarTokenizer) -> list[Member]:
@@ -85,6 +97,11 @@ def tokenise(panel: Panel, tokenizer: BarTokenizer) -> list[Member]:
     return out
 
 
+def skipped(batch: Batch, learner: LearnerConfig) -> int:
+    """First positions of each window that are not scored; a company's have no targets there."""
+    return learner.skip if batch.company is None else 0
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingWindows:
     """Batch k is a pure function of (seed, k): a resumed run draws what the first would."""
@@ -97,12 +114,7 @@ class TrainingWindows:
 
     def __post_init__(self) -> None:
         """Refuse a history in which no symbol fills a window."""
-        longest = max(len(m.scales) for m in self.members)
-        if longest < WARM_UP + self.context:
-            raise DataError(
-                f"the longest history has {longest} bars, a window needs {WARM_UP + self.context}"
-                f" ({WARM_UP} of warm-up and a context of {self.context}); fetch more history"
-            )
+        require_a_window(self.members, self.context)
 
     def draw(self, k: int) -> Batch:
         """Windows of symbols in proportion to their length, starts uniform after the warm-up."""
@@ -119,6 +131,16 @@ class TrainingWindows:
         if self.shuffle:
             windows = [shuffled(window, rng) for window in windows]
         return _batch(windows)
+
+
+def require_a_window(members: Sequence[Member], context: int) -> None:
+    """Raises DataError for a history in which no symbol fills a window."""
+    longest = max(len(m.scales) for m in members)
+    if longest < WARM_UP + context:
+        raise DataError(
+            f"the longest history has {longest} bars, a window needs {WARM_UP + context}"
+            f" ({WARM_UP} of warm-up and a context of {context}); fetch more history"
+        )
 
 
 def shuffled(window: Window, rng: np.random.Generator) -> Window:
@@ -140,13 +162,7 @@ def origin_windows(
 
     Without targets. Raises DataError for an origin with less than a context of bars behind it.
     """
-    short = origins.bar < context - 1
-    if short.any():
-        i = int(np.flatnonzero(short)[0])
-        raise DataError(
-            f"origin at bar {origins.bar[i]} of member {origins.member[i]}: {origins.bar[i] + 1}"
-            f" bars, the context is {context}; shorten the context or ask later"
-        )
+    require_past(origins, context - 1, f"the context is {context}")
     for first in range(0, len(origins), batch):
         rows = slice(first, min(first + batch, len(origins)))
         windows = []
@@ -158,7 +174,19 @@ def origin_windows(
         yield rows, replace(stacked, targets=NOTHING, returns=NOTHING)
 
 
+def require_past(origins: Origins, fewest: int, why: str) -> None:
+    """Raises DataError for an origin with fewer bars before it."""
+    short = origins.bar < fewest
+    if short.any():
+        i = int(np.flatnonzero(short)[0])
+        raise DataError(
+            f"origin at bar {origins.bar[i]} of member {origins.member[i]}: {origins.bar[i] + 1}"
+            f" bars, {why}; shorten the context or ask later"
+        )
+
+
 def _batch(windows: Sequence[Window]) -> Batch:
-    return Batch(
-        *(torch.from_numpy(np.stack([getattr(w, f.name) for w in windows])) for f in fields(Window))
+    tokens, inputs, targets, returns = (
+        torch.from_numpy(np.stack([getattr(w, f.name) for w in windows])) for f in fields(Window)
     )
+    return Batch(tokens, inputs, targets, returns)

@@ -78,9 +78,9 @@ def test_the_visible_mean_holds_few_rows(monkeypatch: pytest.MonkeyPatch) -> Non
     """No map of more than ROWS rows is ever made."""
     made: list[int] = []
 
-    def counted(q: Tensor, k: Tensor, *, scale: float, padding: Tensor | None) -> Tensor:
+    def counted(q: Tensor, k: Tensor, *, scale: float, order: Tensor | None) -> Tensor:
         made.append(q.shape[-2])
-        return weights(q, k, scale=scale, padding=padding)
+        return weights(q, k, scale=scale, order=order)
 
     monkeypatch.setattr(integral, "weights", counted)
     monkeypatch.setattr(integral, "ROWS", 8)

@@ -76,8 +76,8 @@ def test_the_visible_mean_holds_a_chunk_of_its_map(
 
 
 def test_planted_attention_that_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    def naive(q: Tensor, k: Tensor, v: Tensor, *, scale: float, padding: None) -> Tensor:
-        return kernel.weights(q, k, scale=scale, padding=padding) @ v
+    def naive(q: Tensor, k: Tensor, v: Tensor, *, scale: float, order: None) -> Tensor:
+        return kernel.weights(q, k, scale=scale, order=order) @ v
 
     monkeypatch.setattr(kernel, "attend", naive)
     assert peak_bytes(prefill("llama")) > 4 * T * T

@@ -105,12 +105,12 @@ def test_planted_padding_is_seen(name: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_planted_a_softmax_over_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(t: int, s: int, device: torch.device, padding: Tensor) -> Tensor:
+    def nothing(t: int, s: int, device: torch.device, order: Tensor) -> Tensor:
         past = torch.ones(t, s, dtype=torch.bool, device=device).tril(s - t)
-        return past & (torch.arange(s) >= padding.unsqueeze(-1))[:, None, None]
+        return past & (order >= 0)[:, None, None]
 
-    def weighted(q: Tensor, k: Tensor, v: Tensor, *, scale: float, padding: Tensor) -> Tensor:
-        return kernel.weights(q, k, scale=scale, padding=padding) @ v
+    def weighted(q: Tensor, k: Tensor, v: Tensor, *, scale: float, order: Tensor) -> Tensor:
+        return kernel.weights(q, k, scale=scale, order=order) @ v
 
     monkeypatch.setattr(kernel, "attend", weighted)
     config, padding = SMALL_PRESETS["llama"], torch.tensor([0, 1, 6, 12])

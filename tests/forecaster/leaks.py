@@ -400,7 +400,7 @@ def window_statistics_with_the_horizon(patch: Patch) -> None:
     original = windows.origin_windows
 
     def origin_windows(
-        members: list[windows.TokenisedBars], origins: Origins, context: int, batch: int
+        members: list[windows.TokenisedBars], origins: Origins, context: int, batch: int, **how: Any
     ) -> Any:
         after = [
             pd.DataFrame(m.inputs).rolling(context).mean().shift(-3).ffill().fillna(0).to_numpy()
@@ -410,7 +410,7 @@ def window_statistics_with_the_horizon(patch: Patch) -> None:
             replace(m, inputs=(m.inputs - a).astype(np.float32))
             for m, a in zip(members, after, strict=True)
         ]
-        return original(moved, origins, context, batch)
+        return original(moved, origins, context, batch, **how)
 
     everywhere(patch, original, origin_windows)
 
@@ -418,8 +418,8 @@ def window_statistics_with_the_horizon(patch: Patch) -> None:
 def forward_with(patch: Patch, change: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
     original = network.BarNetwork.forward
 
-    def forward(self: Any, tokens: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        return original(self, tokens, change(self, inputs))
+    def forward(self: Any, tokens: torch.Tensor, inputs: torch.Tensor, *more: Any) -> torch.Tensor:
+        return original(self, tokens, change(self, inputs), *more)
 
     patch.setattr(network.BarNetwork, "forward", forward)
 
