@@ -471,7 +471,7 @@ def audited(**changed: Any) -> Any:
     learner = CONFIG.learner.model_copy(update={"panel": 2} | changed)
     config = CONFIG.model_copy(update={"learner": learner, "baselines": ("naive",)})
     models = (BackboneForecaster("llama", learner),)
-    subject = reduced(backtest.plan(config, market(), models, "audited"))[0]
+    subject = reduced(backtest.plan(config, market(), models, "audited"), market())[0]
     return replace(subject, forecasters=models)
 
 
