@@ -14,6 +14,7 @@ from forecaster.report.material import Material
 from forecaster.scores import COVERAGES, PIT_BINS
 
 LEVELS = np.array(QUANTILES)
+WHISKER = "#888888"  # seen on white, on black, and on a bar
 
 
 def pit_charts(found: Material, h: int) -> list[Chart]:
@@ -22,7 +23,8 @@ def pit_charts(found: Material, h: int) -> list[Chart]:
     known = {row["model"]: row for row in found.summary["calibration"] if row["h"] == h}
     top = 1.15 * max(max(known[model]["pit"]) for model in shown)
     return [
-        _pit_chart(known[model], f"pit-{h}-{i}", i, max(top, 0.15)) for i, model in enumerate(shown)
+        _pit_chart(known[model], f"pit-{h}-{i}", found.place(model, h), max(top, 0.15))
+        for i, model in enumerate(shown)
     ]
 
 
@@ -39,16 +41,15 @@ def _pit_chart(row: dict[str, Any], name: str, i: int, top: float) -> Chart:
         if band
         else "Too few dates for a band."
     )
-    limits = [_limits(i, half) for i, half in enumerate(band or [])]
     return Chart(
         name=name,
         title=row["model"],
         note=told,
         alt=f"Histogram of {row['model']}'s PITs in {PIT_BINS} bins. {told}",
-        traces=[bars],
+        traces=[bars, *([_limits(band)] if band else [])],
         x=axis("PIT", range=[0, 1]),
         y=axis("share", range=[0, round(top, 4)]),
-        marks=[*limits, level(1 / PIT_BINS, "dot")],
+        marks=[level(1 / PIT_BINS, "dot")],
         height=200,
         numbers=Table(
             caption=f"{row['model']}: shares of PITs",
@@ -65,14 +66,14 @@ def _pit_chart(row: dict[str, Any], name: str, i: int, top: float) -> Chart:
     )
 
 
-def _limits(i: int, half: float) -> dict[str, Any]:
-    """What a bin's share stays in, as a shape behind the bars."""
-    return {"type": "rect", "layer": "above", "x0": i / PIT_BINS, "x1": (i + 1) / PIT_BINS} | {
-        "y0": round(1 / PIT_BINS - half, 6),
-        "y1": round(1 / PIT_BINS + half, 6),
-        "fillcolor": "#999999",
-        "opacity": 0.35,
-        "line": {"width": 0},
+def _limits(band: list[float]) -> dict[str, Any]:
+    """What each bin's share stays in by chance: whiskers around a tenth."""
+    whiskers = {"type": "data", "array": rounded(np.array(band)), "thickness": 1.5, "width": 5}
+    return {"type": "scatter", "mode": "markers", "marker": {"size": 1, "color": WHISKER}} | {
+        "x": rounded((np.arange(PIT_BINS) + 0.5) / PIT_BINS),
+        "y": [1 / PIT_BINS] * PIT_BINS,
+        "error_y": whiskers | {"color": WHISKER},
+        "hoverinfo": "skip",
     }
 
 
@@ -82,8 +83,9 @@ def reliability_chart(found: Material, h: int) -> Chart:
     kept = {model: reliability(found.scored(model, h)) for model in shown}
     traces = []
     for i, (model, (shares, half)) in enumerate(kept.items()):
-        drawn = line(model, rounded(LEVELS), 100 * (shares - LEVELS), i)
-        drawn |= {"mode": "lines+markers", "marker": {"size": 5, "color": colour(i)}}
+        place = found.place(model, h)
+        drawn = line(model, rounded(LEVELS), 100 * (shares - LEVELS), place)
+        drawn |= {"mode": "lines+markers", "marker": {"size": 5, "color": colour(place)}}
         # Intervals of all lines would hide each other: the last one's, a learner's, are drawn.
         if half is not None and i == len(kept) - 1:
             array = rounded(100 * half)

@@ -36,7 +36,7 @@ def fold_table(found: Material) -> Table:
         wide=("drawn",),
         note="Every fold learns from all bars closed before its first origin. Targets of h bars"
         f" that end later are left out of its fit: the last {longest} bars teach less than all"
-        " horizons (purge, drawn to scale). No bar is held out for validation.",
+        " horizons (purge). No bar is held out for validation.",
     )
 
 

@@ -1,12 +1,6 @@
-"""Fan charts over candles, at origins that a rule chooses: nobody picks them by hand.
+"""Fan charts over candles: bands of one model, edges of another, and what came."""
 
-The rule: the last origin of which every horizon has come true; and by the learner's log score less
-that of the rival at the shortest horizon, the origin with the highest, the middle and the lowest
-difference. Ties go to the earlier cutoff, then to the name of the symbol.
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,21 +9,10 @@ import pandas as pd
 from forecaster.bars import Bars, Floats
 from forecaster.report.drawing import Chart, Table, axis, colour, days, line, rounded
 from forecaster.report.material import Material
+from forecaster.report.origins import Chosen, chosen, pair_of
 
 PAST = 40  # bars before the origin
 BANDS = (("0.01", "0.99", 0.14), ("0.05", "0.95", 0.22), ("0.2", "0.8", 0.34))  # and opacities
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
-    """An origin, why it is shown, and by whose forecasts."""
-
-    why: str
-    symbol: str
-    cutoff: pd.Timestamp
-    gain: float  # nats at the shortest horizon
-    model: str
-    rival: str
 
 
 def fan_charts(found: Material) -> list[Chart]:
@@ -44,52 +27,12 @@ def fan_charts(found: Material) -> list[Chart]:
     ]
 
 
-def pair_of(found: Material) -> tuple[str, str] | None:
-    """Whose forecasts are drawn: the first learner and the strongest of its rivals by CRPS."""
-    h = found.horizons[0]
-    pairs = found.comparisons(h)
-    if not pairs:
-        shown = found.shown(h)
-        return (shown[-1], shown[0]) if len(shown) > 1 else None
-    crps = {row["model"]: row["crps"] for row in found.rows(h)}
-    own = [each for each in pairs if each["model"] == pairs[0]["model"]]
-    return own[0]["model"], min(own, key=lambda each: crps[each["reference"]])["reference"]
-
-
-def chosen(found: Material, model: str, rival: str) -> list[Chosen]:
-    """The origins of the rule, those that coincide once."""
-    h, key = found.horizons[0], ["cutoff", "unique_id"]
-    scores = found.scores[found.scores["model"].isin([model, rival])]
-    table = scores[scores["h"] == h].pivot_table(index=key, columns="model", values="log_score")
-    gains = (table[model] - table[rival]).sort_index()
-    ordered = gains.sort_values(kind="stable")
-    ended = scores[(scores["h"] == max(found.horizons)) & (scores["model"] == model)]
-    picks: list[tuple[str, Any]] = [
-        ("highest difference", gains.idxmax()),
-        ("middle difference", ordered.index[(len(ordered) - 1) // 2]),
-        ("lowest difference", gains.idxmin()),
-    ]
-    if len(ended):
-        last = ended[ended["cutoff"] == ended["cutoff"].max()]["unique_id"].min()
-        picks.insert(0, ("last origin that came true", (ended["cutoff"].max(), last)))
-    return [
-        Chosen(
-            why=why,
-            symbol=symbol,
-            cutoff=cutoff,
-            model=model,
-            rival=rival,
-            gain=float(gains[cutoff, symbol]),
-        )
-        for why, (cutoff, symbol) in {place: (why, place) for why, place in picks}.values()
-    ]
-
-
 def _fan(found: Material, origin: Chosen, bars: Bars, name: str) -> Chart:
     at = int(np.searchsorted(bars.opened_at, np.datetime64(origin.cutoff, "us")))
     first, last = max(at - PAST, 0), min(at + max(found.horizons), len(bars) - 1)
     labels = days(pd.DatetimeIndex(bars.opened_at[first : last + 1]))
-    where = [at - first, *(at + h - first for h in found.horizons if at + h <= last)]
+    ended = [h for h in found.horizons if at + h <= last]
+    where = [at - first, *(at + h - first for h in ended)]
     x = [labels[i] for i in where]
     own, other = (
         _quantiles(found, origin, model, len(x) - 1) * bars.close[at]
@@ -100,7 +43,7 @@ def _fan(found: Material, origin: Chosen, bars: Bars, name: str) -> Chart:
     for low_or_high in ("0.05", "0.95"):
         drawn = line(f"{origin.rival}, 90 %", x, other[low_or_high].to_numpy(), 1, dash="dash")
         traces.append(drawn | {"showlegend": low_or_high == "0.05"})
-    told = _told(origin, own, bars, at, labels[at - first])
+    told = _told(origin, labels[at - first], bars.close[at], ended)
     return Chart(
         name=name,
         title=f"{origin.symbol}, {labels[at - first]}: {origin.why}",
@@ -108,7 +51,8 @@ def _fan(found: Material, origin: Chosen, bars: Bars, name: str) -> Chart:
         alt=f"Candles of {origin.symbol} around {labels[at - first]}, with the bands of"
         f" {origin.model} from then on. {told}",
         traces=traces,
-        x=axis("", type="category", nticks=8, rangeslider={"visible": False}),
+        x=axis("", type="category", categoryorder="array", categoryarray=labels)
+        | {"nticks": 8, "rangeslider": {"visible": False}},
         y=axis("adjusted price"),
         marks=[_cutoff(labels[at - first])],
         legend=True,
@@ -126,8 +70,8 @@ def _quantiles(found: Material, origin: Chosen, model: str, n: int) -> pd.DataFr
         & (table["cutoff"] == origin.cutoff)
     ].sort_values("h")
     names = [*(name for low, high, _ in BANDS for name in (low, high)), "0.5"]
-    now = pd.DataFrame([dict.fromkeys(names, 1.0)])
-    return pd.concat([now, np.exp(rows[names].head(n))], ignore_index=True)
+    later = np.exp(rows[names].to_numpy(dtype=np.float64)[:n])
+    return pd.DataFrame(np.vstack([np.ones(len(names)), later]), columns=names)
 
 
 def _bands(x: list[str], own: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -148,7 +92,7 @@ def _candles(
     bars: Bars, first: int, last: int, now: int, labels: list[str]
 ) -> Iterator[dict[str, Any]]:
     """What was known, and fainter what came; a line where only closes are known."""
-    for part, opacity in ((slice(0, now + 1), 1.0), (slice(now + 1, None), 0.5)):
+    for part, opacity in ((slice(0, now + 1), 1.0), (slice(now + 1, None), 0.8)):
         rows = slice(first, last + 1)
         columns = {n: getattr(bars, n)[rows][part] for n in ("open", "high", "low", "close")}
         if not len(columns["close"]):
@@ -176,12 +120,13 @@ def _cutoff(label: str) -> dict[str, Any]:
     }
 
 
-def _told(origin: Chosen, own: pd.DataFrame, bars: Bars, at: int, day: str) -> str:
-    """The outcome beside the bands at every horizon, and what it meant for the scores."""
+def _told(origin: Chosen, day: str, close: float, horizons: Sequence[int]) -> str:
+    """What is drawn, and what the origin meant for the scores."""
+    drawn = ", ".join(str(h) for h in horizons)
     return (
-        f"Close on {day}: {bars.close[at]:,.2f}. One log score less the other at the shortest"
-        f" horizon: {origin.gain:+.3f} nats. Solid: {origin.model}; dashed: {origin.rival}."
-        f" Forecasts are made for {len(own) - 1} horizons; between them edges are drawn straight."
+        f"Close on {day}: {close:,.2f}. One log score less the other at the shortest horizon:"
+        f" {origin.gain:+.3f} nats. Solid: {origin.model}; dashed: {origin.rival}. Forecasts for"
+        f" h = {drawn}; between these edges are drawn straight."
     )
 
 

@@ -56,6 +56,10 @@ class Material:
         """The models of the charts at a horizon, learners last."""
         return shown_at(self.summary, h)
 
+    def place(self, model: str, h: int) -> int:
+        """Which colour a model has: learners the first ones, whatever stands beside them."""
+        return list(reversed(self.shown(h))).index(model)
+
     def rows(self, h: int) -> list[dict[str, Any]]:
         """The rows of the summary's table at a horizon."""
         return [row for row in self.summary["rows"] if row["h"] == h]

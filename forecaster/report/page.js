@@ -1,6 +1,7 @@
 "use strict";
 const charts = JSON.parse(document.getElementById("data").textContent);
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const printing = matchMedia("print");
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const parts = [...document.querySelectorAll("[data-h]")];
 const radios = [...document.querySelectorAll("[name=horizon]")];
@@ -10,7 +11,7 @@ function layout(chart) {
   const marks = chart.marks.map(m => m.type === "line" ? { ...m, line: { ...m.line, color: css("--quiet") } } : m);
   return { height: chart.height, margin: { l: 50, r: 8, t: 8, b: 32 }, hovermode: "closest", dragmode: false,
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: css("--ink"), size: 12 },
-    showlegend: chart.legend, legend: { orientation: "h", x: 0, y: -0.12, yanchor: "top" }, shapes: marks,
+    showlegend: chart.legend, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, shapes: marks,
     xaxis: { ...axis, ...chart.x }, yaxis: { ...axis, ...chart.y } };
 }
 
@@ -67,7 +68,7 @@ async function start() {
   radios.forEach(radio => radio.addEventListener("change", () => choose(radio.value)));
   choose(radios[0].value);
   dark.addEventListener("change", draw);
-  addEventListener("beforeprint", draw);
+  printing.addEventListener("change", draw);
   document.documentElement.dataset.ready = "yes";
 }
 if (typeof DecompressionStream === "undefined") document.querySelector(".unsupported").hidden = false;

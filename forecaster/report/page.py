@@ -10,9 +10,24 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from forecaster.report import calibrated, facts, fans, groups, over_time, risk, scored, words
+from forecaster.report.calibrated import coverage_table, pit_charts, reliability_chart
 from forecaster.report.drawing import Chart, Table
+from forecaster.report.facts import (
+    bar_table,
+    command_again,
+    command_typed,
+    environment_table,
+    fold_table,
+    seconds_table,
+)
+from forecaster.report.fans import fan_charts
+from forecaster.report.groups import group_tables
 from forecaster.report.material import Material
+from forecaster.report.origins import RULE
+from forecaster.report.over_time import charts_over_time
+from forecaster.report.risk import exceedance_charts, risk_table, variance_table
+from forecaster.report.scored import score_table
+from forecaster.report.words import about, headlines, limits
 
 TEMPLATE = "page.html.j2"
 
@@ -39,26 +54,26 @@ class Horizon:
 
 def page_of(found: Material) -> str:
     """The page. Names of symbols and models are escaped wherever they stand."""
-    horizons, drawn = [_horizon(found, h) for h in found.horizons], fans.fan_charts(found)
+    horizons, drawn = [_horizon(found, h) for h in found.horizons], fan_charts(found)
     charts = [*drawn, *(chart for each in horizons for chart in each.charts)]
     return (
         _environment()
         .get_template(TEMPLATE)
         .render(
             found=found,
-            headlines=words.headlines(found),
-            about=words.about(found),
-            limits=words.limits(found),
-            scores=[scored.score_table(found, h) for h in found.horizons],
+            headlines=headlines(found),
+            about=about(found),
+            limits=limits(found),
+            scores=[score_table(found, h) for h in found.horizons],
             horizons=horizons,
             fans=drawn,
-            fan_rule=(fans.__doc__ or "").split("The rule: ")[1],
-            bars=facts.bar_table(found),
-            folds=facts.fold_table(found),
-            seconds=facts.seconds_table(found),
-            environment=facts.environment_table(found),
-            again=facts.command_again(found.config),
-            typed=facts.command_typed(found),
+            fan_rule=RULE,
+            bars=bar_table(found),
+            folds=fold_table(found),
+            seconds=seconds_table(found),
+            environment=environment_table(found),
+            again=command_again(found.config),
+            typed=command_typed(found),
             data={chart.name: _drawn(chart) for chart in charts},
             plotly=packed_plotly(),
         )
@@ -68,14 +83,14 @@ def page_of(found: Material) -> str:
 def _horizon(found: Material, h: int) -> Horizon:
     return Horizon(
         h=h,
-        over_time=over_time.charts_over_time(found, h),
-        groups=groups.group_tables(found, h),
-        pit=calibrated.pit_charts(found, h),
-        reliability=calibrated.reliability_chart(found, h),
-        coverage=calibrated.coverage_table(found, h),
-        exceedances=risk.exceedance_charts(found, h),
-        risk=risk.risk_table(found, h),
-        variance=risk.variance_table(found, h),
+        over_time=charts_over_time(found, h),
+        groups=group_tables(found, h),
+        pit=pit_charts(found, h),
+        reliability=reliability_chart(found, h),
+        coverage=coverage_table(found, h),
+        exceedances=exceedance_charts(found, h),
+        risk=risk_table(found, h),
+        variance=variance_table(found, h),
     )
 
 

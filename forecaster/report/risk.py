@@ -15,12 +15,12 @@ def exceedance_charts(found: Material, h: int) -> list[Chart]:
 
 def _exceedances(found: Material, h: int, part: float) -> Chart:
     traces, told, rows = [], [], []
-    for i, model in enumerate(found.shown(h)):
+    for model in found.shown(h):
         own = found.scored(model, h)
         hits = (own["pit"] < part).groupby(own["cutoff"].to_numpy()).mean()
         total, at = (hits - part).cumsum().to_numpy(), thinned(len(hits))
         labels = days(hits.index)
-        traces.append(line(model, [labels[j] for j in at], total[at], i))
+        traces.append(line(model, [labels[i] for i in at], total[at], found.place(model, h)))
         told.append(f"{model} {100 * hits.mean():.2f} %")
         rows.append((model, f"{100 * hits.mean():.3f}", f"{total[-1]:+.1f}"))
     return Chart(
@@ -101,6 +101,6 @@ def variance_table(found: Material, h: int) -> Table:
         ),
         strong=learners(found, rows),
         wide=("drawn",),
-        note="QLIKE: loss of the variance against range variance, lower is better. Hit: rises"
-        f" called; the base rate of rises is {100 * rows[0]['up']:.2f} %.",
+        note="QLIKE: loss of the variance against range variance, lower is better; the longest bars"
+        f" are cut. Hit: rises called; the base rate of rises is {100 * rows[0]['up']:.2f} %.",
     )

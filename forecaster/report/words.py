@@ -24,12 +24,12 @@ def ahead(h: int) -> str:
 
 
 def joined(told: list[str]) -> str:
-    """`beats a and b, shows no edge over c`: rivals of one finding together."""
+    """`beats a and b and shows no edge over c`: rivals of one finding together."""
     groups: dict[str, list[str]] = {}
     for each in told:
         words, _, rival = each.rpartition(" ")
         groups.setdefault(words, []).append(rival)
-    return ", ".join(f"{words} {' and '.join(rivals)}" for words, rivals in groups.items())
+    return " and ".join(f"{words} {' and '.join(rivals)}" for words, rivals in groups.items())
 
 
 def finding(pair: dict[str, Any]) -> str:
@@ -41,7 +41,7 @@ def finding(pair: dict[str, Any]) -> str:
         return f"has too few dates to be judged against {pair['reference']}"
     if pair["p"] >= SIZE:
         return f"shows no edge over {pair['reference']}"
-    if pair["crps_skill"] < 0:
+    if (pair["crps_skill"] or 0) < 0:
         return f"is worse than {pair['reference']}"
     if pair["holm_p"] >= SIZE:
         return f"is ahead, though not after Holm's correction, of {pair['reference']}"
