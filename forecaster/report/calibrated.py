@@ -45,14 +45,14 @@ def _pit_chart(row: dict[str, Any], name: str, i: int, top: float) -> Chart:
         name=name,
         title=row["model"],
         note=told,
-        alt=f"Histogram of {row['model']}'s PITs in {PIT_BINS} bins. {told}",
+        alt=f"Histogram of {row['model']}'s PITs in {PIT_BINS} bins, h = {row['h']}. {told}",
         traces=[bars, *([_limits(band)] if band else [])],
         x=axis("PIT", range=[0, 1]),
         y=axis("share", range=[0, round(top, 4)]),
         marks=[level(1 / PIT_BINS, "dot")],
         height=200,
         numbers=Table(
-            caption=f"{row['model']}: shares of PITs",
+            caption=f"{row['model']}, h = {row['h']}: shares of PITs",
             columns=("bin", "share", "band"),
             rows=tuple(
                 (
@@ -103,7 +103,7 @@ def reliability_chart(found: Material, h: int) -> Chart:
         name=f"reliability-{h}",
         title="Reliability of quantiles",
         note=f"Above 0: more outcomes lie below the quantile than it says. {told}",
-        alt=f"Lines: observed share less level of {len(LEVELS)} quantiles. {told}",
+        alt=f"Lines: observed share less level of {len(LEVELS)} quantiles, h = {h}. {told}",
         traces=traces,
         x=axis("level of the quantile", range=[-0.02, 1.02]),
         y=axis("share less level [%]"),
@@ -111,7 +111,7 @@ def reliability_chart(found: Material, h: int) -> Chart:
         legend=True,
         height=340,
         numbers=Table(
-            caption="Share of outcomes below each quantile [%]",
+            caption=f"Share of outcomes below each quantile [%], h = {h}",
             columns=("model", *(f"{100 * a:g}" for a in LEVELS)),
             rows=tuple((m, *(f"{100 * x:.2f}" for x in kept[m][0])) for m in shown),
         ),

@@ -134,13 +134,13 @@ def _numbers(
     origin: Chosen, both: tuple[pd.DataFrame, pd.DataFrame], bars: Bars, at: list[int]
 ) -> Table:
     """Bands and outcome at every horizon."""
-    levels = ("0.05", "0.5", "0.95")
+    levels, day = ("0.05", "0.5", "0.95"), bars.label(at[0])
 
     def prices(values: Floats) -> tuple[str, ...]:
         return tuple(f"{x:,.2f}" for x in values)
 
     return Table(
-        caption=f"{origin.symbol}: quantiles of the adjusted close, and what it was",
+        caption=f"{origin.symbol} from {day} on: quantiles of the adjusted close, and what it was",
         columns=(
             "bar",
             *(f"{m} {100 * float(a):g} %" for m in (origin.model, origin.rival) for a in levels),

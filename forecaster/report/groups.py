@@ -24,7 +24,7 @@ def _table(pair: dict[str, Any]) -> Table:
         for by, (won, of) in pair["ahead"].items()
     )
     return Table(
-        caption=f"{pair['model']} less {pair['reference']}: ahead by log score in {ahead}",
+        caption=f"{pair['model']} less {pair['reference']}, h = {pair['h']}: ahead in {ahead}",
         columns=("group", "by", "dates", "log score [nats]", "gain", "p", "CRPS skill [%]"),
         rows=tuple(_row(part, largest, signed) for part in parts),
         wide=("gain",),

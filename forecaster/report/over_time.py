@@ -41,12 +41,12 @@ def _chart(found: Material, model: str, rival: str, name: str, h: int) -> Chart:
         name=name,
         title=f"{model} less {rival}",
         note=told,
-        alt=f"Line: cumulative log score of {model} less that of {rival} by date. {told}",
+        alt=f"Line: cumulative log score of {model} less that of {rival} by date, h = {h}. {told}",
         traces=[even, line(model, x, total[at], 0)],
         x=axis(""),
         y=axis("nats, summed over dates"),
         marks=[level(0)],
-        numbers=_numbers(gains, model, rival),
+        numbers=_numbers(gains, f"{model} less {rival}, h = {h}"),
     )
 
 
@@ -76,14 +76,14 @@ def longest_wait(total: Floats) -> tuple[int, int]:
     return int(starts[longest]), int(stops[longest] - 1)
 
 
-def _numbers(gains: pd.Series, model: str, rival: str) -> Table:
+def _numbers(gains: pd.Series, pair: str) -> Table:
     """The sum at the end of every year."""
     years = pd.DatetimeIndex(gains.index).year
     ends = pd.DataFrame({"gain": gains.to_numpy(), "year": years}).groupby("year")["gain"]
     sums = ends.sum()
     rows = zip(sums.index, ends.size(), sums, sums.cumsum(), strict=True)
     return Table(
-        caption=f"{model} less {rival}: log score by year, summed over dates [nats]",
+        caption=f"{pair}: log score by year, summed over dates [nats]",
         columns=("year", "dates", "in the year", "so far"),
         rows=tuple((str(y), f"{n}", f"{s:+.3f}", f"{c:+.3f}") for y, n, s, c in rows),
     )

@@ -15,11 +15,17 @@ function layout(chart) {
     xaxis: { ...axis, ...chart.x }, yaxis: { ...axis, ...chart.y } };
 }
 
+// Pixels on A4 and letter paper; a chart cannot ask how wide its column will be there.
+function paperWidth(place) {
+  return place.closest(".small") ? 220 : place.closest(".paired") ? 335 : 680;
+}
+
 function draw() {
   for (const place of document.querySelectorAll(".chart")) {
     if (place.closest("[hidden]")) continue;
     const chart = charts[place.id];
-    Plotly.react(place, chart.traces, layout(chart), { responsive: true, displayModeBar: false });
+    const shape = { ...layout(chart), ...(printing.matches ? { width: paperWidth(place) } : { autosize: true }) };
+    Plotly.react(place, chart.traces, shape, { responsive: true, displayModeBar: false });
   }
 }
 

@@ -29,7 +29,7 @@ def _exceedances(found: Material, h: int, part: float) -> Chart:
         note="Days so far, a mean over symbols, less those that the level promises; rising: risk"
         f" was said too small. In all: {', '.join(told)}.",
         alt=f"Lines: exceedances of the {100 * part:g} % value at risk less the promised number, by"
-        f" date. In all: {', '.join(told)}.",
+        f" date, h = {h}. In all: {', '.join(told)}.",
         traces=traces,
         x=axis(""),
         y=axis("days too many"),
@@ -37,7 +37,7 @@ def _exceedances(found: Material, h: int, part: float) -> Chart:
         legend=True,
         height=320,
         numbers=Table(
-            caption=f"Losses beyond the {100 * part:g} % value at risk",
+            caption=f"Losses beyond the {100 * part:g} % value at risk, h = {h}",
             columns=("model", "share [%]", "days too many"),
             rows=tuple(rows),
         ),
