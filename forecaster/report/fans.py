@@ -126,7 +126,7 @@ def _told(origin: Chosen, day: str, close: float, horizons: Sequence[int]) -> st
     return (
         f"Close on {day}: {close:,.2f}. One log score less the other at the shortest horizon:"
         f" {origin.gain:+.3f} nats. Solid: {origin.model}; dashed: {origin.rival}. Forecasts for"
-        f" h = {drawn}; between these edges are drawn straight."
+        f" h = {drawn}; between them the edges are drawn straight."
     )
 
 

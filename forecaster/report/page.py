@@ -8,7 +8,6 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
 
 from forecaster.report.calibrated import coverage_table, pit_charts, reliability_chart
 from forecaster.report.drawing import Chart, Table
@@ -118,4 +117,6 @@ def packed_plotly() -> str:
 
     The whole of it: the package ships no smaller bundle.
     """
+    from plotly.offline import get_plotlyjs  # half a second, and only for a page
+
     return b64encode(gzip.compress(get_plotlyjs().encode(), 6, mtime=0)).decode()

@@ -2,8 +2,10 @@
 
 import gzip
 import json
+import os
 import shlex
 import shutil
+import subprocess
 from base64 import b64decode
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -460,3 +462,37 @@ def test_bars_grow_from_the_left_or_from_the_middle():
     (loss,) = gauge(-1.0, 2.0, signed=True)
     assert (loss.left, loss.width, loss.kind) == (25, 25, "loss")
     assert gauge(9.0, 2.0, signed=True)[0].width == 50
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def opened(place: Path, text: str) -> tuple[str, list[str]]:
+    """(the page after its scripts ran, the console's complaints), without any network."""
+    place.mkdir()
+    (place / "page.html").write_text(text)
+    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={place / 'profile'}"]
+    words += ["--virtual-time-budget=60000", "--host-resolver-rules=MAP * ~NOTFOUND"]
+    words += ["--enable-logging=stderr", "--dump-dom", (place / "page.html").as_uri()]
+    done = subprocess.run(
+        [str(BROWSER), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+        env=os.environ | {"HOME": str(place)},
+    )
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+def test_a_browser_draws_every_chart_without_a_complaint(text: str, page: Page, tmp_path: Path):
+    dom, complaints = opened(tmp_path / "whole", text)
+    assert complaints == []
+    assert 'data-ready="yes"' in dom
+    first = [c["id"] or "" for c in page.named("div") if c.get("class") == "chart"]
+    first = [name for name in first if "-5" not in name]  # h = 5 is hidden at first
+    assert dom.count('class="main-svg"') >= len(first)
+    spoilt = text.replace("</main>", '</main><img src="https://example.org/x.png" alt="">')
+    assert any("example.org" in line for line in opened(tmp_path / "spoilt", spoilt)[1])
