@@ -76,10 +76,7 @@ def train(**given: Any) -> None:
 )
 @options("horizons", "store", "out", "json", "quiet")
 def predict(**given: Any) -> None:
-    """Forecast from the last bars with a trained RUN.
-
-    With --paths, samples.parquet is written beside --out, or into RUN.
-    """
+    """Forecast from the last bars with a trained RUN; paths go beside --out, or into RUN."""
     from forecaster.commands import training
 
     training.predict(training.Predict(**given))
@@ -131,13 +128,20 @@ def audit(**given: Any) -> None:
 )
 @options("store", "out", "json", "quiet")
 def strategy(**given: Any) -> None:
-    """Size positions by a finished RUN's forecasts, beside buying and holding.
-
-    Decisions and fills go to strategy.parquet in RUN, or to --out.
-    """
+    """Size positions by a finished RUN's forecasts, beside holding; fills go to RUN or --out."""
     from forecaster.commands import strategy as sizing
 
     sizing.strategy(sizing.Strategy(**given))
+
+
+@cli.command()
+@click.argument("run", type=FOLDER)
+@options("store", "out", "json", "quiet")
+def report(**given: Any) -> None:
+    """Write the page of a finished backtest again, into RUN or to --out."""
+    from forecaster.commands import reporting
+
+    reporting.report(reporting.Report(**given))
 
 
 @cli.group()

@@ -1,7 +1,8 @@
 """A run is a folder: what was asked, what was used, what came out. Never overwritten.
 
 config.toml  config.resolved.json  environment.json  data.json  status.json  summary.json  log.txt
-folds/ (one result a fold and model)  predictions.parquet  scores.parquet  checkpoints/
+folds/ (one result a fold and model)  predictions.parquet  scores.parquet  report.html
+checkpoints/
 """
 
 import json

@@ -59,9 +59,9 @@ def score_table(summary: dict[str, Any], h: int) -> Table:
             Text(row["model"]),
             f"{row['log_score']:.4f}",
             f"{BASIS_POINTS * row['crps']:.2f}",
-            "best naive" if own else _percent(row["skill"]),
+            "best naive" if own else percent(row["skill"]),
             "" if own else p_value(row["p"]),
-            _in_sets(summary, row),
+            in_sets(summary, row),
             cover,
             f"{summary['seconds'][row['model']]:.1f}",
             style="bold" if row["model"] not in BASELINES else "",
@@ -124,7 +124,7 @@ def cost(cell: Cell, plan: Plan) -> float:
     return LEARNER_COST * learner.seeds * (learner.steps or FEW_STEPS) / 100
 
 
-def _in_sets(summary: dict[str, Any], row: dict[str, Any]) -> str:
+def in_sets(summary: dict[str, Any], row: dict[str, Any]) -> str:
     """L and C where the model confidence sets by log score and by CRPS hold it."""
     found = next(each for each in summary["sets"] if each["h"] == row["h"])
     return "".join(
@@ -133,5 +133,6 @@ def _in_sets(summary: dict[str, Any], row: dict[str, Any]) -> str:
     ).rstrip()
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """A share of one in per cent; None is a skill over a reference that is never wrong."""
     return "undefined" if share is None else f"{100 * share:+.2f}"

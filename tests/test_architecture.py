@@ -46,7 +46,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"summary", "training"},
         {"sampling", "strategy"},
         {"workflows", "boundary", "tables", "details", "path_scores"},
-        {"audit"},
+        {"audit", "report"},
         {"commands"},
         {"cli"},
     ],

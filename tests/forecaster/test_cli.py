@@ -49,6 +49,7 @@ def test_a_backtest_leaves_what_the_design_promises(workplace: Path):
         "scores.parquet",
         "summary.json",
         "status.json",
+        "report.html",
     }
     status = json.loads((workplace / "runs/back/status.json").read_text())
     assert status["state"] == "done"
@@ -134,8 +135,21 @@ def test_details_stand_behind_a_summary(capsys: pytest.CaptureFixture[str]):
 def test_a_summary_of_another_version_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "status.json").write_text('{"state": "done", "kind": "backtest"}')
     (tmp_path / "summary.json").write_text('{"rows": []}')
-    assert run(["runs", "show", str(tmp_path)]) == 6
-    assert "summary.json is of another version" in capsys.readouterr().err
+    (tmp_path / "data.json").write_text("{}")
+    for command in (["runs", "show"], ["report"]):
+        assert run([*command, str(tmp_path)]) == 6
+        assert "summary.json is of another version" in capsys.readouterr().err
+
+
+def test_a_report_is_written_again_and_is_the_same(capsys: pytest.CaptureFixture[str]):
+    first = Path("runs/back/report.html").read_bytes()
+    assert run(["report", "back"]) == 0
+    assert capsys.readouterr().out == "report: runs/back/report.html\n"
+    assert Path("runs/back/report.html").read_bytes() == first
+    assert run(["report", "back", "--store", "none", "--out", "page.html", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {"report": "page.html", "bytes": Path("page.html").stat().st_size}
+    assert "the page has no candles: ^IXIC at interval 1d is not in the store none" in err
 
 
 def test_the_ledger_counts_a_configuration_once(capsys: pytest.CaptureFixture[str]):
@@ -289,6 +303,9 @@ WRONG = [
     (["train", "--until", "2014-06"], 2, "--until '2014-06' is not a day"),
     (["train", "--until", "NaT"], 2, "--until 'NaT' is not a day"),
     (["predict", "runs/trained", "--horizons", "3"], 2, "horizon 3: the run learnt (1, 5, 20)"),
+    (["report", "runs/trained"], 6, "is a train, not a backtest; make one with"),
+    (["report", "nothing"], 2, "run runs/nothing not found"),
+    (["report", "back", "--out", "runs/back/status.json"], 2, "status.json exists; choose another"),
     (["runs", "show", "nothing"], 2, "run runs/nothing not found"),
     (["strategy", "nothing"], 2, "run runs/nothing not found"),
     (["strategy", "trained"], 6, "run runs/trained is a train, not a backtest"),

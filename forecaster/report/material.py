@@ -1,0 +1,143 @@
+"""What a report is made of: the files of a finished backtest, and its bars where they still are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from forecaster import frames
+from forecaster.bars import Panel
+from forecaster.config import RunConfig
+from forecaster.errors import CheckpointError, DataError, StorageError
+from forecaster.runs import RunFolder
+from forecaster.store import Store
+
+WANTED = {
+    *("rows", "comparisons", "sets", "calibration", "verdicts", "notes", "seconds", "best_naive"),
+    *("horizons", "symbols", "interval", "folds", "test_from", "test_until", "vault", "run_id"),
+}
+TABLES = ("predictions.parquet", "scores.parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """One run, read once. Tables hold the rows of the models that charts show."""
+
+    path: Path
+    summary: dict[str, Any]
+    config: RunConfig
+    environment: dict[str, Any]
+    data: dict[str, Any]
+    cells: tuple[dict[str, Any], ...]  # one a fold and model
+    scores: pd.DataFrame  # SCORES
+    predictions: pd.DataFrame  # PREDICTIONS, as pandas has them
+    hashes: Mapping[str, str]  # file -> sha256
+    panel: Panel | None  # the bars that the run saw, adjusted
+    without_bars: str = ""  # why there is no panel
+
+    @property
+    def horizons(self) -> tuple[int, ...]:
+        """Bars ahead, the shortest first."""
+        return tuple(self.summary["horizons"])
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model, in the order of the tables: the naive ones first."""
+        return tuple(dict.fromkeys(row["model"] for row in self.summary["rows"]))
+
+    def comparisons(self, h: int) -> list[dict[str, Any]]:
+        """The learners' comparisons at a horizon."""
+        return [each for each in self.summary["comparisons"] if each["h"] == h]
+
+    def shown(self, h: int) -> tuple[str, ...]:
+        """The models of the charts at a horizon, learners last."""
+        return shown_at(self.summary, h)
+
+    def place(self, model: str, h: int) -> int:
+        """Which colour a model has: learners the first ones, whatever stands beside them."""
+        return list(reversed(self.shown(h))).index(model)
+
+    def rows(self, h: int) -> list[dict[str, Any]]:
+        """The rows of the summary's table at a horizon."""
+        return [row for row in self.summary["rows"] if row["h"] == h]
+
+    def scored(self, model: str, h: int) -> pd.DataFrame:
+        """A model's scores at a horizon, one row a symbol and cutoff."""
+        return self.scores[(self.scores["model"] == model) & (self.scores["h"] == h)]
+
+
+def shown_at(summary: Mapping[str, Any], h: int) -> tuple[str, ...]:
+    """Learners and whom they are compared with; without a learner the best naive and the best."""
+    names = [row["model"] for row in summary["rows"] if row["h"] == h]
+    pairs = [each for each in summary["comparisons"] if each["h"] == h]
+    if not pairs:
+        rows = [row for row in summary["rows"] if row["h"] == h]
+        wanted = {summary["best_naive"][str(h)], min(rows, key=lambda row: row["crps"])["model"]}
+    else:
+        wanted = {each[side] for each in pairs for side in ("model", "reference")}
+    return tuple(name for name in names if name in wanted)
+
+
+def read_material(run: RunFolder, bars: Panel | Path) -> Material:
+    """The run's files; `bars` are those that it saw, or the store that may still have them.
+
+    Raises CheckpointError for a run of another version, StorageError for a damaged table.
+    """
+    summary, data = run.read_json("summary.json"), run.read_json("data.json")
+    missing = sorted(WANTED - set(summary))
+    if missing or any("pit_band" not in each for each in summary["calibration"]):
+        raise CheckpointError(f"{run.path}/summary.json is of another version; start a new run")
+    shown = sorted({name for h in summary["horizons"] for name in shown_at(summary, h)})
+    panel, why = (bars, "") if isinstance(bars, Panel) else bars_of(data, bars)
+    return Material(
+        path=run.path,
+        summary=summary,
+        config=run.config(),
+        environment=run.read_json("environment.json"),
+        data=data,
+        cells=tuple(cells_of(run)),
+        scores=table_of(run.path / "scores.parquet", shown),
+        predictions=table_of(run.path / "predictions.parquet", shown),
+        hashes={name: sha256((run.path / name).read_bytes()).hexdigest() for name in TABLES},
+        panel=panel,
+        without_bars=why,
+    )
+
+
+def cells_of(run: RunFolder) -> list[dict[str, Any]]:
+    """The accounts of every fold and model, by name of their files; none where they are gone."""
+    files = sorted((run.path / "folds").glob("*.json"))
+    return [run.read_json(f"folds/{file.name}") for file in files]
+
+
+def table_of(path: Path, models: Sequence[str]) -> pd.DataFrame:
+    """Rows of some models of a table of a run. Raises StorageError where it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = frames.SCORES if path.name == "scores.parquet" else frames.PREDICTIONS
+    try:
+        table = pq.read_table(path, filters=[("model", "in", list(models))])
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
+    if table.schema.names != schema.names:
+        raise CheckpointError(f"{path} is of another version; start a new run")
+    return table.to_pandas(strings_to_categorical=False)
+
+
+def bars_of(data: Mapping[str, Any], root: Path) -> tuple[Panel | None, str]:
+    """The adjusted bars that a run saw, or none and why: a store goes on, a run does not."""
+    store, symbols = Store(root), data["symbols"]
+    try:
+        if store.digest(symbols, data["interval"]) != data["digest"]:
+            return None, f"the store {root} holds other bars by now"
+        members = [
+            store.load(name, data["interval"]).adjusted().head(known["bars"])
+            for name, known in symbols.items()
+        ]
+    except (DataError, StorageError) as error:
+        return None, str(error)
+    return Panel(tuple(members)), ""

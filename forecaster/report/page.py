@@ -1,0 +1,122 @@
+"""The page: every section of a run in one file that needs nothing besides itself."""
+
+import gzip
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from forecaster.report.calibrated import coverage_table, pit_charts, reliability_chart
+from forecaster.report.drawing import Chart, Table
+from forecaster.report.facts import (
+    bar_table,
+    command_again,
+    command_typed,
+    environment_table,
+    fold_table,
+    seconds_table,
+)
+from forecaster.report.fans import fan_charts
+from forecaster.report.groups import group_tables
+from forecaster.report.material import Material
+from forecaster.report.origins import RULE
+from forecaster.report.over_time import charts_over_time
+from forecaster.report.risk import exceedance_charts, risk_table, variance_table
+from forecaster.report.scored import score_table
+from forecaster.report.words import about, headlines, limits
+
+TEMPLATE = "page.html.j2"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Horizon:
+    """What the page shows of one horizon, by section."""
+
+    h: int
+    over_time: Sequence[Chart]
+    groups: Sequence[Table]
+    pit: Sequence[Chart]
+    reliability: Chart
+    coverage: Table
+    exceedances: Sequence[Chart]
+    risk: Table
+    variance: Table
+
+    @property
+    def charts(self) -> list[Chart]:
+        """All of them."""
+        return [*self.over_time, *self.pit, self.reliability, *self.exceedances]
+
+
+def page_of(found: Material) -> str:
+    """The page. Names of symbols and models are escaped wherever they stand."""
+    horizons, drawn = [_horizon(found, h) for h in found.horizons], fan_charts(found)
+    charts = [*drawn, *(chart for each in horizons for chart in each.charts)]
+    return (
+        _environment()
+        .get_template(TEMPLATE)
+        .render(
+            found=found,
+            headlines=headlines(found),
+            about=about(found),
+            limits=limits(found),
+            scores=[score_table(found, h) for h in found.horizons],
+            horizons=horizons,
+            fans=drawn,
+            fan_rule=RULE,
+            bars=bar_table(found),
+            folds=fold_table(found),
+            seconds=seconds_table(found),
+            environment=environment_table(found),
+            again=command_again(found.config),
+            typed=command_typed(found),
+            data={chart.name: _drawn(chart) for chart in charts},
+            plotly=packed_plotly(),
+        )
+    )
+
+
+def _horizon(found: Material, h: int) -> Horizon:
+    return Horizon(
+        h=h,
+        over_time=charts_over_time(found, h),
+        groups=group_tables(found, h),
+        pit=pit_charts(found, h),
+        reliability=reliability_chart(found, h),
+        coverage=coverage_table(found, h),
+        exceedances=exceedance_charts(found, h),
+        risk=risk_table(found, h),
+        variance=variance_table(found, h),
+    )
+
+
+def _drawn(chart: Chart) -> dict[str, Any]:
+    """What the page's script needs of a chart; its words and numbers are in the page."""
+    wanted = ("traces", "x", "y", "height", "marks", "legend")
+    return {name: value for name, value in asdict(chart).items() if name in wanted}
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("forecaster.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    return environment
+
+
+@cache
+def packed_plotly() -> str:
+    """plotly.js, gzipped, in base64: 2 MB of 4.8, which the browser unpacks.
+
+    The whole of it: the package ships no smaller bundle.
+    """
+    from plotly.offline import get_plotlyjs  # half a second, and only for a page
+
+    return b64encode(gzip.compress(get_plotlyjs().encode(), 6, mtime=0)).decode()
