@@ -30,7 +30,8 @@ LAYERS: dict[str, list[set[str]]] = {
         {"errors"},
         {"symbols", "display"},
         {"bars", "config"},
-        {"atomic", "provenance", "candle"},
+        {"atomic", "provenance", "candle", "sessions"},
+        {"quality"},
         {"sources", "store", "runs"},
         {"features", "distributions"},
         {"protocol", "frames", "ledger"},
@@ -55,11 +56,15 @@ ONLY_IN = {
     "torch": {"forecaster/learner", "backbones"},
     "backbones": {"forecaster/learner", "backbones"},
     "yfinance": {"forecaster/sources"},
-    "click": {"forecaster/cli.py", "backbones/cli.py", "backbones/commands/shared.py"},
+    "click": {
+        *("forecaster/cli.py", "forecaster/commands/shared.py"),
+        *("backbones/cli.py", "backbones/commands/shared.py"),
+    },
     "pandas": {"forecaster"},
     "pyarrow": {"forecaster", "backbones/compare", "backbones/bench"},
     "plotly": {"forecaster/report", "backbones/compare"},
     "sklearn": {"forecaster"},
+    "exchange_calendars": {"forecaster/sessions.py"},
     "dash": {"forecaster/explore"},
 }
 

@@ -121,7 +121,8 @@ class Bundled:
             fetched_at=now_utc(),
             notes=notes,
         )
-        return Delivery(clip(bars, start, end), provenance)
+        exchange = "" if series.close_column else "XNYS"  # FRED's days are no exchange's
+        return Delivery(clip(bars, start, end), provenance, exchange)
 
 
 def _verified(file: BundledFile) -> bytes:

@@ -18,6 +18,7 @@ class Delivery:
 
     bars: Bars
     provenance: Provenance
+    exchange: str = ""  # whose sessions they are, as exchange_calendars calls it; empty: unknown
 
 
 class Source(Protocol):

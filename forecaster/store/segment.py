@@ -6,6 +6,7 @@ polars read; the schema's metadata, key `forecaster`, repeats them with where th
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +54,11 @@ def encode(bars: Bars, provenance: Provenance) -> bytes:
 
 def decode(data: bytes) -> Bars:
     """The bars in a segment. Raises ValueError for anything that `encode` does not write."""
+    return decode_with_origin(data)[0]
+
+
+def decode_with_origin(data: bytes) -> tuple[Bars, dict[str, Any]]:
+    """The bars in a segment, and what `encode` wrote of them; ValueError for another file."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow
@@ -63,12 +69,13 @@ def decode(data: bytes) -> Bars:
     except (pa.ArrowException, OSError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
     columns = {name: table.column(name).to_numpy() for name in SCHEMA.names}
-    return Bars(
+    bars = Bars(
         symbol=Symbol(about["symbol"]),
         interval=about["interval"],
         opened_at=columns.pop("ts"),
         **columns,
     )
+    return bars, about
 
 
 def _nullable(values: Floats) -> pa.Array:
