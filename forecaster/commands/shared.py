@@ -1,0 +1,37 @@
+"""Options that several commands share, by name."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path)
+
+
+def options(*names: str) -> Decorator:
+    """The options of these names, and --debug."""
+    shared = {
+        "json": click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
+        "quiet": click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors."),
+        "debug": click.option("--debug", is_flag=True, help="Tracebacks instead of one line."),
+        "dry": click.option("--dry-run", is_flag=True, help="Show what would be done, do nothing."),
+        "store": click.option(
+            "--store", type=FOLDER, default=Path("data"), show_default=True, help="Bar store."
+        ),
+        "config": click.option("--config", type=FILE, help="A TOML file of run settings."),
+        "set": click.option("--set", "settings", multiple=True, metavar="KEY=VALUE"),
+        "out": click.option("--out", type=FILE, help="Where the result goes; must not exist."),
+        "symbols": click.option("--symbols", metavar="A,B", help="Symbols in the store."),
+        "horizons": click.option("--horizons", metavar="1,5,20", help="Bars ahead."),
+        "jobs": click.option("--jobs", type=click.IntRange(1), help="Processes  [default: cores]"),
+    }
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed((*names, "debug")):
+            command = shared[name](command)
+        return command
+
+    return decorate
