@@ -12,6 +12,7 @@ from forecaster.bars import duration
 from forecaster.errors import ForecasterError, PartialError, UsageError, printable
 from forecaster.quality import Context, Quality, examine
 from forecaster.sources import Delivery, Source, source
+from forecaster.sources.files import FileSource
 from forecaster.store import LOCK_TIMEOUT_S, Status, Store
 from forecaster.symbols import Symbol
 
@@ -169,7 +170,7 @@ def _symbols(request: FetchRequest, origin: Source) -> tuple[Symbol, ...]:
     for symbol in symbols:
         if symbols.count(symbol) > 1:
             raise UsageError(f"symbol {symbol} is given twice: name it once")
-    if request.path is not None and len(symbols) > 1:
+    if isinstance(origin, FileSource) and len(symbols) > 1:
         raise UsageError(
             f"{len(symbols)} symbols for one file, {request.path}: name one symbol a file"
         )
