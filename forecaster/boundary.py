@@ -42,7 +42,7 @@ def exit_code(error: BaseException, *, debug: bool) -> int:
         case _:
             line, code = _complaint(error, debug=debug)
     if debug:
-        traceback.print_exception(error)
+        sys.stderr.write(_traceback(error))
     sys.stderr.write(f"forecaster: error: {one_line(line)}\n")
     return code
 
@@ -70,5 +70,11 @@ def one_line(text: str) -> str:
 def _save_traceback(error: BaseException) -> Path:
     handle, name = tempfile.mkstemp(prefix="forecaster-", suffix=".traceback")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        traceback.print_exception(error, file=file)
+        file.write(_traceback(error))
     return Path(name)
+
+
+def _traceback(error: BaseException) -> str:
+    """Its lines, harmless to print: messages and names in it come from files."""
+    lines = "".join(traceback.format_exception(error)).split("\n")
+    return "\n".join(printable(line) for line in lines)

@@ -6,6 +6,7 @@ or a single text, which is then split by position.
 """
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -31,17 +32,17 @@ def load(path: Path | None, cache: Path, fetch: Fetch) -> tuple[str, str]:
         return load_published(cache, fetch)
     if path.is_dir():
         names = [file.name for file in path.iterdir() if file.is_file()]
-        return parts_among(path, names, lambda name: (path / name).read_bytes())
+        return parts_among(path, names, lambda name: bounded(path / name))
     if not path.is_file():
         raise SourceError(f"{NAME}: --path {path} does not exist")
     if zipfile.is_zipfile(path):
-        return unpack(path, path.read_bytes())
+        return unpack(path, bounded(path))
     if path.suffix not in ENDINGS:
         raise CorpusError(
             f"{NAME}: {path} ends in {path.suffix!r}: a folder, a zip, or one of "
             f"{', '.join(ENDINGS)} is wanted"
         )
-    return decoded(path, path.read_bytes()), ""
+    return decoded(path, bounded(path)), ""
 
 
 def load_published(cache: Path, fetch: Fetch) -> tuple[str, str]:
@@ -61,14 +62,17 @@ def load_published(cache: Path, fetch: Fetch) -> tuple[str, str]:
 
 def unpack(place: Path, data: bytes) -> tuple[str, str]:
     """The parts in a zip, read in memory."""
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        large = [info for info in archive.infolist() if info.file_size > LARGEST_BYTES]
-        if large:
-            raise CorpusError(
-                f"{NAME}: {place} holds {large[0].filename!r} of {large[0].file_size} bytes: "
-                f"at most {LARGEST_BYTES} are wanted"
-            )
-        return parts_among(place, archive.namelist(), archive.read)
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            large = [info for info in archive.infolist() if info.file_size > LARGEST_BYTES]
+            if large:
+                raise CorpusError(
+                    f"{NAME}: {place} holds {large[0].filename!r} of {large[0].file_size} bytes: "
+                    f"at most {LARGEST_BYTES} are wanted"
+                )
+            return parts_among(place, archive.namelist(), archive.read)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise CorpusError(f"{NAME}: {place} is not a sound zip: {error}") from error
 
 
 def parts_among(place: Path, names: list[str], read: Callable[[str], bytes]) -> tuple[str, str]:
@@ -83,6 +87,13 @@ def parts_among(place: Path, names: list[str], read: Callable[[str], bytes]) -> 
             )
         found.append(decoded(place / mine[0], read(mine[0])))
     return found[0], found[1]
+
+
+def bounded(path: Path) -> bytes:
+    """A file's bytes; CorpusError where they are more than any that is wanted."""
+    if (size := path.stat().st_size) > LARGEST_BYTES:
+        raise CorpusError(f"{NAME}: {path} has {size} bytes: at most {LARGEST_BYTES} are wanted")
+    return path.read_bytes()
 
 
 def decoded(place: Path, data: bytes) -> str:

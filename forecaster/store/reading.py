@@ -64,6 +64,6 @@ def adopted(folder: Path, path: Path) -> Entry | None:
             fetched_at=about["fetched_at"],
         )
         entry = entry_of(bars, origin, sha256)
-    except (StorageError, DataError, UsageError, ValueError, KeyError):
+    except (StorageError, DataError, UsageError, ValueError, TypeError, KeyError):
         return None
     return entry if folder / entry.file == path and entry.content == about["content"] else None
