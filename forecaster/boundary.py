@@ -55,7 +55,8 @@ def _complaint(error: BaseException, *, debug: bool) -> tuple[str, int]:
         case MemoryError():
             return "out of memory; use fewer symbols or --jobs 1", OUT_OF_MEMORY
         case OSError():
-            return f"{error.filename or 'a file'}: {error.strerror or error}", STORAGE
+            name = printable(str(error.filename or "a file"))[:120]
+            return f"{name}: {error.strerror or error}", STORAGE
         case _:
             where = "" if debug else f"; traceback in {_save_traceback(error)}"
             return f"our bug: {type(error).__name__}: {error}{where}", BUG
@@ -76,5 +77,9 @@ def _save_traceback(error: BaseException) -> Path:
 
 def _traceback(error: BaseException) -> str:
     """Its lines, harmless to print: messages and names in it come from files."""
-    lines = "".join(traceback.format_exception(error)).split("\n")
-    return "\n".join(printable(line) for line in lines)
+    return harmless("".join(traceback.format_exception(error)))
+
+
+def harmless(text: str) -> str:
+    """Several lines, each of them printable."""
+    return "\n".join(printable(line) for line in text.split("\n"))

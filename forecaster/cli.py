@@ -3,12 +3,13 @@
 Results go to stdout, everything else to stderr. Nothing heavy is imported before a command runs.
 """
 
+import io
 import sys
 from typing import Any
 
 import click
 
-from forecaster.boundary import exit_code, raise_on_sigterm
+from forecaster.boundary import exit_code, harmless, raise_on_sigterm
 from forecaster.commands.shared import FILE, FOLDER, options
 
 
@@ -186,7 +187,9 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return ended if isinstance(ended, int) else 0
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        sys.stderr.write(harmless(said.getvalue()))
         return error.exit_code
     except click.Abort as error:  # what click makes of Ctrl-C, and so of SIGTERM
         return exit_code(error.__cause__ or KeyboardInterrupt(), debug=debug)

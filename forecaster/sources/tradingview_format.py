@@ -25,7 +25,7 @@ MOST_NAMED = 5  # studies in a note
 def parse_tradingview(name: str, data: bytes, interval: str) -> Table:
     """The table in `data`, the content of file `name`. Raises DataError naming line and column."""
     lines = lines_of(name, data)
-    header = next(csv.reader(lines[:1]), [])  # names of studies may be quoted, with commas in them
+    header = _header(name, lines[0])
     for i, wanted in enumerate(HEADER):
         if i >= len(header) or header[i] != wanted:
             found = f"column {i + 1} is {shown_field(header[i] if i < len(header) else '')}"
@@ -45,6 +45,14 @@ def parse_tradingview(name: str, data: bytes, interval: str) -> Table:
     more = ", ..." if len(studies) > MOST_NAMED else ""
     note = f"not read: {', '.join(studies[:MOST_NAMED])}{more}"
     return table.head(len(table.times), note) if studies else table
+
+
+def _header(name: str, line: str) -> list[str]:
+    """The names of the columns: those of studies may be quoted, with commas in them."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error as error:
+        raise DataError(f"{name}: line 1: {error}; export the file again") from error
 
 
 def _time(text: str, interval: str) -> np.datetime64:
