@@ -23,6 +23,7 @@ HOME = (
 SHA256 = "ef7edb566e3e2b2d31b29c1fdb0c89a4cc683597484c3dc2517919c615435a11"
 PARTS = ("train", "valid")
 ENDINGS = (".raw", ".tokens", ".txt")
+LARGEST_ZIP = 200_000_000  # bytes
 LARGEST_BYTES = 100_000_000  # of a part unpacked; the real ones have 11 and 1.2 million
 
 
@@ -36,7 +37,7 @@ def load(path: Path | None, cache: Path, fetch: Fetch) -> tuple[str, str]:
     if not path.is_file():
         raise SourceError(f"{NAME}: --path {path} does not exist")
     if zipfile.is_zipfile(path):
-        return unpack(path, bounded(path))
+        return unpack(path, bounded(path, LARGEST_ZIP))
     if path.suffix not in ENDINGS:
         raise CorpusError(
             f"{NAME}: {path} ends in {path.suffix!r}: a folder, a zip, or one of "
@@ -89,10 +90,11 @@ def parts_among(place: Path, names: list[str], read: Callable[[str], bytes]) -> 
     return found[0], found[1]
 
 
-def bounded(path: Path) -> bytes:
+def bounded(path: Path, largest: int | None = None) -> bytes:
     """A file's bytes; CorpusError where they are more than any that is wanted."""
-    if (size := path.stat().st_size) > LARGEST_BYTES:
-        raise CorpusError(f"{NAME}: {path} has {size} bytes: at most {LARGEST_BYTES} are wanted")
+    most = LARGEST_BYTES if largest is None else largest
+    if (size := path.stat().st_size) > most:
+        raise CorpusError(f"{NAME}: {path} has {size} bytes: at most {most} are wanted")
     return path.read_bytes()
 
 
