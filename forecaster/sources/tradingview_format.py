@@ -17,7 +17,8 @@ from forecaster.sources.strict import WHOLE_DAYS, Table
 
 HEADER = ("time", "open", "high", "low", "close")
 VOLUME = "volume"
-UNIX_SECONDS = re.compile(r"-?[0-9]{1,11}")
+# Fewer digits are a year or 20240102: bars of 1966-11 to 1973-03 want ISO times.
+UNIX_SECONDS = re.compile(r"-?[0-9]{9,11}")
 EVENING = np.timedelta64(20, "h")
 MOST_NAMED = 5  # studies in a note
 
@@ -63,7 +64,7 @@ def _time(text: str, interval: str) -> np.datetime64:
         whole = day_of(text) if interval in WHOLE_DAYS else None
         opened = moment_of(text) if whole is None else whole
     if opened is None:
-        wanted = "Unix seconds or an ISO moment with its offset"
+        wanted = "Unix seconds (9 digits or more) or an ISO moment with its offset"
         raise ValueError(
             f"{shown_field(text)} is not a time of interval {interval}; wanted {wanted}"
         )

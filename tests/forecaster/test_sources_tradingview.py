@@ -88,6 +88,8 @@ def test_studies_are_not_read_and_said_to_be_there() -> None:
         ("time,open,high\n", "T.csv: header: column 4 is ''; wanted time,open,high,low,close"),
         (export(1, more=",Volume,Volume"), "T.csv: header: 2 columns are called Volume; drop all"),
         (export("01/02/2024"), "T.csv: line 2, column time: '01/02/2024' is not a time of interva"),
+        (export("2024"), "T.csv: line 2, column time: '2024' is not a time of interval 1d"),
+        (export("20240102"), "T.csv: line 2, column time: '20240102' is not a time of interval 1d"),
         (export("2024-01-02", row="1,2,1,x,1"), "T.csv: line 2, column close: 'x' is not a number"),
         (export("2024-01-02", row="1,2,1,2"), "T.csv: line 2: 5 fields, the header has 6"),
         (export("2024-01-02", row="1,2,1,2,NaN"), "T.csv: line 2, column volume: 'NaN' is not a"),
