@@ -121,13 +121,13 @@ TRADINGVIEW = CSV.replace("date,", "time,").replace("volume", "Volume")
 LETTERS = b"0123456789-+.,eE\n\r\";' T:ZNanif\x00\xff"
 
 
-def reread(data: bytes) -> tuple[list[int], list[tuple[float, ...]]]:
+def reread(data: bytes, width: int) -> tuple[list[int], list[tuple[float, ...]]]:
     """Days and numbers of a CSV by Python's own conversions. ValueError where they fail."""
     days, rows = [], []
     for line in data.decode().removesuffix("\n").split("\n")[1:]:
         day, *numbers = line.removesuffix("\r").split(",")
         days.append(date.fromisoformat(day).toordinal())
-        rows.append(tuple(map(float, numbers)))
+        rows.append(tuple(map(float, numbers[:width])))
     return days, rows
 
 
@@ -135,14 +135,13 @@ def judged_csv(rng: Rng, parse: Any, text: str) -> str:
     data = mutant(rng, text.encode(), LETTERS)
 
     def judge(bars: Bars) -> str:
+        # A volume by another name is a study: not read, and said to be there.
+        width = 4 if np.isnan(bars.volume).all() else 5
         try:
-            days, rows = reread(data)
+            days, rows = reread(data, width)
         except ValueError:
             return f"silent: {data!r}"
         read = (bars.open, bars.high, bars.low, bars.close, bars.volume)
-        # A volume by another name is a study: not read, and said to be there.
-        width = 4 if np.isnan(bars.volume).all() else len(rows[0])
-        rows = [row[:width] for row in rows]
         got = list(zip(*(column.tolist() for column in read[:width]), strict=True))
         labels = [d.toordinal() for d in bars.opened_at.astype("datetime64[D]").tolist()]
         if labels != days or got != rows:
