@@ -4,6 +4,17 @@ A caller's bad argument to a function of the library is a `ValueError`; what is 
 fault (a file, a network, a run that diverged) or the command line's.
 """
 
+import unicodedata
+
+INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # categories that move a cursor or hide text
+
+
+def printable(text: str) -> str:
+    """Text with control, bidirectional and surrogate characters escaped, line ends kept."""
+    return "".join(
+        c if c == "\n" or unicodedata.category(c) not in INVISIBLE else ascii(c)[1:-1] for c in text
+    )
+
 
 class BackbonesError(Exception):
     """Says in one line what was wrong, with its value, and what to do."""

@@ -42,7 +42,7 @@ def exit_code(error: BaseException, *, debug: bool) -> int:
         case _:
             line, code = _complaint(error, debug=debug)
     if debug:
-        traceback.print_exception(error)
+        sys.stderr.write(_traceback(error))
     sys.stderr.write(f"forecaster: error: {one_line(line)}\n")
     return code
 
@@ -55,7 +55,8 @@ def _complaint(error: BaseException, *, debug: bool) -> tuple[str, int]:
         case MemoryError():
             return "out of memory; use fewer symbols or --jobs 1", OUT_OF_MEMORY
         case OSError():
-            return f"{error.filename or 'a file'}: {error.strerror or error}", STORAGE
+            name = printable(str(error.filename or "a file"))[:120]
+            return f"{name}: {error.strerror or error}", STORAGE
         case _:
             where = "" if debug else f"; traceback in {_save_traceback(error)}"
             return f"our bug: {type(error).__name__}: {error}{where}", BUG
@@ -70,5 +71,15 @@ def one_line(text: str) -> str:
 def _save_traceback(error: BaseException) -> Path:
     handle, name = tempfile.mkstemp(prefix="forecaster-", suffix=".traceback")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
-        traceback.print_exception(error, file=file)
+        file.write(_traceback(error))
     return Path(name)
+
+
+def _traceback(error: BaseException) -> str:
+    """Its lines, harmless to print: messages and names in it come from files."""
+    return harmless("".join(traceback.format_exception(error)))
+
+
+def harmless(text: str) -> str:
+    """Several lines, each of them printable."""
+    return "\n".join(printable(line) for line in text.split("\n"))

@@ -11,6 +11,11 @@ from numpy.typing import NDArray
 from forecaster.bars import Floats
 
 
+def traded(volume: Floats) -> NDArray[np.bool_]:
+    """Whether something is known to have been traded: a volume (or value) of 0 says nothing."""
+    return np.isfinite(volume) & (volume > 0)
+
+
 @dataclass(frozen=True, eq=False)
 class Candles:
     """Open, high and low are NaN together where only closes are published."""

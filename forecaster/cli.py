@@ -3,13 +3,15 @@
 Results go to stdout, everything else to stderr. Nothing heavy is imported before a command runs.
 """
 
+import io
 import sys
 from typing import Any
 
 import click
 
-from forecaster.boundary import exit_code, raise_on_sigterm
-from forecaster.commands.options import FILE, FOLDER, options
+from forecaster.boundary import exit_code, harmless, raise_on_sigterm
+from forecaster.commands.groups import runs, store
+from forecaster.commands.shared import FILE, FOLDER, options
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,11 +22,13 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("symbols", nargs=-1)
-@click.option("--source", default="bundled", show_default=True, help="bundled, csv, parquet, ...")
+@click.option(
+    "--source", default="bundled", show_default=True, help="bundled, csv, MODULE:CLASS, ..."
+)
 @click.option("--interval", default="1d", show_default=True)
 @click.option("--start", metavar="YYYY-MM-DD", help="First day.")
 @click.option("--end", metavar="YYYY-MM-DD", help="Last day.")
-@click.option("--path", type=FILE, help="The file of --source csv or parquet.")
+@click.option("--path", type=FILE, help="The file of --source csv, parquet or tradingview.")
 @options("store", "dry", "json", "quiet")
 def fetch(**given: Any) -> None:
     """Bring bars into the store.
@@ -144,31 +148,6 @@ def report(**given: Any) -> None:
     reporting.report(reporting.Report(**given))
 
 
-@cli.group()
-def runs() -> None:
-    """Runs that are there."""
-
-
-@runs.command("ls")
-@options("json")
-def runs_ls(**given: Any) -> None:
-    """One line a run, oldest first."""
-    from forecaster.commands import past_runs
-
-    past_runs.runs_ls(past_runs.RunsLs(**given))
-
-
-@runs.command("show")
-@click.argument("run", type=FOLDER)
-@click.option("--details", is_flag=True, help="Every comparison, group and calibration test.")
-@options("json")
-def runs_show(**given: Any) -> None:
-    """What a run found, as when it ended."""
-    from forecaster.commands import past_runs
-
-    past_runs.runs_show(past_runs.RunsShow(**given))
-
-
 @cli.command()
 @options("store", "json", "quiet")
 def ledger(**given: Any) -> None:
@@ -176,6 +155,10 @@ def ledger(**given: Any) -> None:
     from forecaster.commands import past_runs
 
     past_runs.ledger(past_runs.Ledger(**given))
+
+
+cli.add_command(store)
+cli.add_command(runs)
 
 
 def main() -> None:
@@ -192,7 +175,9 @@ def run(arguments: list[str]) -> int:
         sys.stdout.flush()
         return ended if isinstance(ended, int) else 0
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        sys.stderr.write(harmless(said.getvalue()))
         return error.exit_code
     except click.Abort as error:  # what click makes of Ctrl-C, and so of SIGTERM
         return exit_code(error.__cause__ or KeyboardInterrupt(), debug=debug)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from forecaster.bars import Bars, Floats
-from forecaster.candle import Candles
+from forecaster.candle import Candles, traded
 
 # RiskMetrics Technical Document (1996), section 5.3: the decay for daily data.
 DECAY = 0.94
@@ -117,7 +117,7 @@ def activity(bars: Bars) -> Floats:
     NaN where volume is zero or unknown. Value (close times volume), for a split moves volume only.
     """
     value = bars.close * bars.volume
-    known = np.isfinite(value) & (value > 0)
+    known = traded(value)
     sums = np.concatenate(([0.0], np.cumsum(np.where(known, value, 0.0))))
     counts = np.concatenate(([0], np.cumsum(known)))
     start = np.maximum(np.arange(1, len(bars) + 1) - ACTIVITY_WINDOW, 0)

@@ -1,20 +1,25 @@
 """`forecaster fetch`: from a source into the store, symbol by symbol; each stands on its own."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from forecaster.bars import duration
-from forecaster.errors import ForecasterError, PartialError, UsageError
-from forecaster.sources import Source, source
+from forecaster.errors import ForecasterError, PartialError, UsageError, printable
+from forecaster.quality import Context, Quality, examine
+from forecaster.sources import Delivery, Source, source
+from forecaster.sources.files import FileSource
 from forecaster.store import LOCK_TIMEOUT_S, Status, Store
 from forecaster.symbols import Symbol
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+MOST_OTHERS = 25  # symbols whose clock judges another's missing days
 SHOWN = {
     "added": "green",
     "appended": "green",
@@ -51,6 +56,7 @@ class FetchRecord:
     last: str = ""
     notes: tuple[str, ...] = ()
     error: str = ""
+    quality: Quality | None = None  # of the bars that are stored now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +92,12 @@ class FetchReport:
             "store": str(self.request.store),
             "dry_run": self.request.dry_run,
             "exit_code": self.exit_code,
-            "symbols": [asdict(record) for record in self.records],
+            "symbols": [_plain(record) for record in self.records],
         }
+
+    def as_lines(self) -> list[str]:
+        """What is odd about the bars, a line a symbol."""
+        return [record.quality.line for record in self.records if record.quality]
 
     def as_table(self) -> "Table":
         """A table for people."""
@@ -100,7 +110,7 @@ class FetchReport:
         table = Table(*names, title=Text(title))
         for r in self.records:
             added, total = (str(r.rows_added), str(r.rows_total)) if not r.error else ("", "")
-            notes = Text(r.error or "; ".join(r.notes))  # Text: brackets in it are no markup
+            notes = Text(printable(r.error or "; ".join(r.notes)))  # brackets are no markup
             status = Text(r.status, style=SHOWN[r.status])
             table.add_row(r.symbol, status, added, total, r.first, r.last, notes)
         return table
@@ -120,13 +130,38 @@ def fetch(request: FetchRequest) -> FetchReport:
         store.prepare()
     records: list[FetchRecord] = []
     errors: dict[str, ForecasterError] = {}
+    fetched: dict[str, Delivery] = {}
     for symbol in symbols:
         try:
-            records.append(_fetch_one(request, origin, store, symbol))
+            record, fetched[symbol] = _fetch_one(request, origin, store, symbol)
+            records.append(record)
         except ForecasterError as error:
             errors[symbol] = error
             records.append(FetchRecord(symbol=symbol, status="failed", error=str(error)))
-    return FetchReport(request=request, records=tuple(records), errors=errors)
+    judged = [_judged(record, fetched, None if request.dry_run else store) for record in records]
+    return FetchReport(request=request, records=tuple(judged), errors=errors)
+
+
+def _plain(record: FetchRecord) -> dict[str, Any]:
+    """A record as JSON can say it."""
+    quality = record.quality.model_dump(mode="json") if record.quality else None
+    return asdict(replace(record, quality=None)) | {"quality": quality}
+
+
+def _judged(
+    record: FetchRecord, fetched: Mapping[str, Delivery], store: Store | None
+) -> FetchRecord:
+    """The record with the report on its bars, which is kept beside them."""
+    if record.symbol not in fetched:
+        return record
+    own = fetched[record.symbol]
+    others = [each.bars.opened_at for name, each in fetched.items() if name != record.symbol]
+    at = np.datetime64(own.provenance.fetched_at.removesuffix("+00:00"), "us")
+    context = Context(exchange=own.exchange, others=others[:MOST_OTHERS], fetched_at=at)
+    quality = examine(own.bars, context)
+    if store is not None:
+        store.note(own.bars, quality)
+    return replace(record, quality=quality)
 
 
 def _symbols(request: FetchRequest, origin: Source) -> tuple[Symbol, ...]:
@@ -135,18 +170,20 @@ def _symbols(request: FetchRequest, origin: Source) -> tuple[Symbol, ...]:
     for symbol in symbols:
         if symbols.count(symbol) > 1:
             raise UsageError(f"symbol {symbol} is given twice: name it once")
-    if request.path is not None and len(symbols) > 1:
+    if isinstance(origin, FileSource) and len(symbols) > 1:
         raise UsageError(
             f"{len(symbols)} symbols for one file, {request.path}: name one symbol a file"
         )
     return symbols
 
 
-def _fetch_one(request: FetchRequest, origin: Source, store: Store, symbol: Symbol) -> FetchRecord:
+def _fetch_one(
+    request: FetchRequest, origin: Source, store: Store, symbol: Symbol
+) -> tuple[FetchRecord, Delivery]:
     """Fetch one symbol and store it, or only say what would become of it."""
     got = origin.fetch(symbol, request.interval, request.start, request.end)
     commit = store.preview(got.bars) if request.dry_run else store.put(got.bars, got.provenance)
-    return FetchRecord(
+    record = FetchRecord(
         symbol=symbol,
         status=commit.status,
         rows_added=commit.rows_added,
@@ -155,3 +192,4 @@ def _fetch_one(request: FetchRequest, origin: Source, store: Store, symbol: Symb
         last=commit.bars.label(-1),
         notes=got.provenance.notes,
     )
+    return record, replace(got, bars=commit.bars)

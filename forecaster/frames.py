@@ -136,7 +136,7 @@ def merge(tables: Sequence[pa.Table]) -> pa.Table:
 def checked(table: pa.Table) -> pa.Table:
     """The table in key order. Raises DataError naming the first row that breaks a rule."""
     schema = SCORES if "log_score" in table.column_names else PREDICTIONS
-    _require_schema("table", table, schema)
+    _require_schema("table", table.schema, schema)
     table = table.sort_by([(name, "ascending") for name in ORDER]).combine_chunks()
     for field in schema:
         column = table[field.name]
@@ -171,10 +171,11 @@ def read(source: Path | bytes, schema: pa.Schema = PREDICTIONS) -> pa.Table:
     name = "bytes" if isinstance(source, bytes) else str(source)
     try:
         data = source if isinstance(source, bytes) else source.read_bytes()
-        table = pq.ParquetFile(io.BytesIO(data)).read()
+        file = pq.ParquetFile(io.BytesIO(data))
+        _require_schema(name, file.schema_arrow, schema)
+        table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise StorageError(f"{name}: not a parquet file that can be read: {error}") from error
-    _require_schema(name, table, schema)
     return checked(table)
 
 
@@ -183,10 +184,10 @@ def metadata(table: pa.Table) -> dict[str, Any]:
     return json.loads((table.schema.metadata or {}).get(b"forecaster", b"{}"))
 
 
-def _require_schema(name: str, table: pa.Table, schema: pa.Schema) -> None:
+def _require_schema(name: str, found: pa.Schema, schema: pa.Schema) -> None:
     """Raise DataError naming the columns that differ in name, type or place."""
-    if not table.schema.equals(schema):
-        odd = sorted({str(f) for f in table.schema} ^ {str(f) for f in schema}) or ["their order"]
+    if not found.equals(schema):
+        odd = sorted({str(f) for f in found} ^ {str(f) for f in schema}) or ["their order"]
         raise DataError(f"{name}: columns differ from the schema: {', '.join(odd)}")
 
 

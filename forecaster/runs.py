@@ -14,12 +14,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from forecaster.atomic import commit_bytes
+from forecaster.atomic import commit_bytes, read_regular
 from forecaster.config import RunConfig
-from forecaster.errors import CheckpointError, UsageError, printable, suggestion
+from forecaster.errors import CheckpointError, StorageError, UsageError, printable, suggestion
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "arch", "statsmodels", "scoringrules")
 RUNS = Path("runs")
+LIMIT_BYTES = 64 << 20  # of a JSON file of a run
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,16 @@ class RunFolder:
         return commit_bytes(self.path / name, text.encode())
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Raises CheckpointError for a file that is missing or not JSON."""
+        """Raises CheckpointError for a file that is missing or not a JSON object."""
         try:
-            return json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError):
+            record = json.loads(read_regular(self.path / name, LIMIT_BYTES))
+            if not isinstance(record, dict):
+                raise ValueError("not an object")
+        except (StorageError, ValueError, RecursionError):
             raise CheckpointError(
                 f"{self.path}/{name} is missing or damaged; start a new run"
             ) from None
+        return record
 
     def finish(self, state: str, **more: Any) -> None:
         """Record how the run ended: done, failed, interrupted."""

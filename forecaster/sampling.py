@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from forecaster import atomic, scores, training
 from forecaster.bars import Floats, Panel
@@ -138,8 +137,8 @@ def load_walker(run: RunFolder) -> Walker:
     require_paths(fitted)
     place = run.path / training.SHAPES
     try:
-        shapes = BarShapes.model_validate_json(place.read_bytes())
-    except (OSError, ValidationError):
+        shapes = training.read_kept(run, training.SHAPES, BarShapes)
+    except CheckpointError:
         raise CheckpointError(
             f"{place} is missing or damaged: paths need it; train anew with: forecaster train"
         ) from None

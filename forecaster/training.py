@@ -1,20 +1,21 @@
 """One learner on everything until a day, kept in a run folder; forecasts from the last bar."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import ValidationError
+from pydantic import BaseModel
 
 from forecaster import frames, scores
-from forecaster.atomic import commit_bytes
+from forecaster.atomic import commit_bytes, read_regular
 from forecaster.bars import Panel
 from forecaster.config import RunConfig
-from forecaster.errors import CheckpointError, UsageError
+from forecaster.errors import CheckpointError, StorageError, UsageError
 from forecaster.learner import (
     BackboneForecaster,
     FittedLearner,
@@ -26,13 +27,15 @@ from forecaster.learner import (
 from forecaster.paths.shapes import fit_shapes
 from forecaster.pooled import accompanied
 from forecaster.protocol import Origins
-from forecaster.runs import RunFolder
+from forecaster.runs import LIMIT_BYTES, RunFolder
 from forecaster.tokens import BarTokenizer
 
+Kept = TypeVar("Kept", bound=BaseModel)
 SEEDS = "seeds"  # subfolder of a run: one training a seed
 TOKENIZER = "tokenizer.json"
 SHAPES = "shapes.json"
 SYMBOLS = "symbols.json"  # whom a learner of `panel` knows by name
+CONFIG = "config.resolved.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +98,11 @@ def run_training(
     except Exception:
         run.finish("failed")
         raise
-    commit_bytes(run.path / TOKENIZER, fitted.tokenizer.model_dump_json(indent=1).encode())
+    text = fitted.tokenizer.model_dump_json(indent=1).encode()
+    kept = {
+        TOKENIZER: commit_bytes(run.path / TOKENIZER, text),
+        CONFIG: hashlib.sha256(read_regular(run.path / CONFIG, LIMIT_BYTES)).hexdigest(),
+    }
     if fitted.symbols:
         run.write_json(SYMBOLS, {"taught": fitted.symbols})
     record = describe(training) | {
@@ -104,7 +111,7 @@ def run_training(
         "loss_nats": [round(float(np.mean(each[-20:])), 4) for each in losses.values()],
         "untaught_loss_nats": round(fitted.untaught_loss(training.history), 4),
     }
-    record |= fields
+    record |= {**fields, "kept": kept | fields.get("kept", {})}
     run.write_json("summary.json", record)
     run.finish("done")
     return record
@@ -120,8 +127,8 @@ def _prepare_paths(
         return {}
     taught = fit_fields(fitted, training.history, training.config.seed, keep)
     shapes = fit_shapes(training.history, fitted.tokenizer)
-    commit_bytes(run.path / SHAPES, shapes.model_dump_json().encode())
     return {
+        "kept": {SHAPES: commit_bytes(run.path / SHAPES, shapes.model_dump_json().encode())},
         "fields_loss_nats": [round(each.taught, 4) for each in taught],
         "untaught_fields_loss_nats": [round(each.untaught, 4) for each in taught],
     }
@@ -129,16 +136,25 @@ def _prepare_paths(
 
 def load(run: RunFolder) -> FittedLearner:
     """The learner of a finished training. Raises CheckpointError for another kind of run."""
-    config = run.config()
-    try:
-        tokenizer = BarTokenizer.model_validate_json((run.path / TOKENIZER).read_bytes())
-    except (OSError, ValidationError):
-        raise CheckpointError(
-            f"{run.path}/{TOKENIZER} is missing or damaged; resume the training or start another"
-        ) from None
+    config = read_kept(run, CONFIG, RunConfig)
+    tokenizer = read_kept(run, TOKENIZER, BarTokenizer)
     forecaster = BackboneForecaster(config.presets[0], config.learner, config.seed)
     symbols = () if config.learner.panel is None else run.read_json(SYMBOLS)["taught"]
     return load_learner(forecaster, run.path / SEEDS, tokenizer, symbols)
+
+
+def read_kept(run: RunFolder, name: str, kind: type[Kept]) -> Kept:
+    """A file of a training, as it was when it ended. Raises CheckpointError for any other."""
+    wanted = run.read_json("summary.json").get("kept", {}).get(name)
+    try:
+        data = read_regular(run.path / name, LIMIT_BYTES)
+        if wanted is not None and hashlib.sha256(data).hexdigest() != wanted:
+            raise ValueError("not as it was written")
+        return kind.model_validate_json(data)
+    except (StorageError, ValueError):
+        raise CheckpointError(
+            f"{run.path}/{name} is missing or damaged; resume the training or start another"
+        ) from None
 
 
 def predict(run: RunFolder, panel: Panel, wanted: tuple[int, ...] | None) -> pa.Table:

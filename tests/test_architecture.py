@@ -30,7 +30,8 @@ LAYERS: dict[str, list[set[str]]] = {
         {"errors"},
         {"symbols", "display"},
         {"bars", "config"},
-        {"atomic", "provenance", "candle"},
+        {"atomic", "provenance", "candle", "sessions"},
+        {"quality"},
         {"sources", "store", "runs"},
         {"features", "distributions"},
         {"protocol", "frames", "ledger"},
@@ -57,15 +58,14 @@ ONLY_IN = {
     "backbones": {"forecaster/learner", "backbones"},
     "yfinance": {"forecaster/sources"},
     "click": {
-        "forecaster/cli.py",
-        "forecaster/commands/options.py",
-        "backbones/cli.py",
-        "backbones/commands/shared.py",
+        *("forecaster/cli.py", "forecaster/commands/groups.py", "forecaster/commands/shared.py"),
+        *("backbones/cli.py", "backbones/commands/shared.py"),
     },
     "pandas": {"forecaster"},
     "pyarrow": {"forecaster", "backbones/compare", "backbones/bench"},
     "plotly": {"forecaster/report", "backbones/compare"},
     "sklearn": {"forecaster"},
+    "exchange_calendars": {"forecaster/sessions.py"},
     "dash": {"forecaster/explore"},
 }
 

@@ -32,6 +32,7 @@ from .files import (
     read_config,
     read_state,
     refuse_other_config,
+    sealed,
 )
 
 __all__ = [
@@ -75,7 +76,7 @@ def save_checkpoint(folder: Path, state: TrainingState, config: Mapping[str, Any
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
     place = folder / f"step-{state.step:06d}"
-    write_folder(place, files | {"state.json": to_json(about)})
+    write_folder(place, files | {"state.json": sealed(about)})
     replace_file(folder / "LATEST", f"{place.name}\n".encode())
     return place
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,11 @@ from torch import Tensor
 from ..errors import CheckpointError
 from ..storage import to_json
 
+STEP = re.compile(r"step-[0-9]{6,12}")
+FIELDS = {"step", "scale", "steady", "threads", "torch", "sha256"}  # of a state
+LARGEST_JSON = 1 << 20
+LARGEST_BYTES = 64 << 30  # of a file of tensors
+
 
 def latest(folder: Path) -> Path:
     """The newest complete checkpoint in a `checkpoints` folder.
@@ -22,7 +29,10 @@ def latest(folder: Path) -> Path:
     pointer = folder / "LATEST"
     if not pointer.is_file():
         raise CheckpointError(f"{folder} has no checkpoint: it holds no file LATEST")
-    return folder / pointer.read_text(encoding="ascii").strip()
+    name = read_bytes(pointer, 100).decode("latin-1").removesuffix("\n")
+    if not STEP.fullmatch(name):  # a name of another form could lead out of the folder
+        raise CheckpointError(f"{pointer} is damaged: it names {name!r}, not a step of the run")
+    return folder / name
 
 
 def read_config(place: Path) -> dict[str, Any]:
@@ -66,28 +76,56 @@ def load_tensors(place: Path, stem: str) -> dict[str, Tensor]:
 
 def checked_bytes(place: Path, name: str) -> bytes:
     """A file of a checkpoint; CheckpointError where it is missing or not as it was written."""
-    found, wanted = read_bytes(place / name), read_state(place)["sha256"][name]
+    wanted = read_state(place)["sha256"].get(name)
+    found = read_bytes(place / name, LARGEST_BYTES)
+    if not isinstance(wanted, str):
+        raise CheckpointError(f"{place}/state.json is damaged: it has no sha256 of {name}")
     if hashlib.sha256(found).hexdigest() != wanted:
         raise CheckpointError(f"{place / name} is damaged: its sha256 is not {wanted[:12]}...")
     return found
 
 
+def sealed(about: Mapping[str, Any]) -> bytes:
+    """What a state.json holds, with its own hash."""
+    return to_json({**about, "self": own_hash(about)})
+
+
+def own_hash(about: Mapping[str, Any]) -> str:
+    """sha256 of a state without its own hash."""
+    return hashlib.sha256(to_json(about)).hexdigest()
+
+
 def read_state(place: Path) -> dict[str, Any]:
-    """state.json; CheckpointError where it is missing, not JSON, or lacks a field."""
+    """state.json; CheckpointError where it is missing, not JSON, or not as it was written.
+
+    Checkpoints made before states had a hash of their own are read without one.
+    """
     path = place / "state.json"
     try:
-        about = json.loads(read_bytes(path))
-    except json.JSONDecodeError as error:
+        about = json.loads(read_bytes(path, LARGEST_JSON))
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
-    lacking = {"step", "scale", "steady", "threads", "sha256"} - about.keys()
-    if lacking:
-        raise CheckpointError(f"{path} is damaged: it has no {min(lacking)!r}")
+    if not isinstance(about, dict):
+        raise CheckpointError(f"{path} is damaged: it is not an object")
+    found = about.pop("self", None)
+    if odd := FIELDS ^ about.keys():
+        what = "no" if min(odd) in FIELDS else "an unknown"
+        raise CheckpointError(f"{path} is damaged: it has {what} {min(odd)!r}")
+    if not isinstance(about["sha256"], dict):
+        raise CheckpointError(f"{path} is damaged: its 'sha256' is no object")
+    if found is not None and found != own_hash(about):
+        raise CheckpointError(f"{path} is damaged: its hash is not that of its content")
     return about
 
 
-def read_bytes(path: Path) -> bytes:
-    """A file's bytes; CheckpointError where it cannot be read."""
+def read_bytes(path: Path, largest: int) -> bytes:
+    """A file's bytes; CheckpointError where it cannot be read or has more than `largest`."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > largest:
+                found = f"{path} has {size} bytes, more than {largest}"
+                raise CheckpointError(f"{found}: it is no file of a run")
+            return file.read()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error

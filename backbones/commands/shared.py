@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
-from ..errors import BackbonesError, StorageError
+from ..errors import BackbonesError, StorageError, printable
 
 if TYPE_CHECKING:
     from ..train import StepReport
@@ -55,8 +55,8 @@ def stop(error: BaseException, told: str, code: int) -> None:
     """Tell of an error on stderr and exit."""
     context = click.get_current_context()
     if context.obj["debug"]:
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
-    click.echo(f"error: {' '.join(told.split())}", err=True)
+        click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
+    click.echo(f"error: {printable(' '.join(told.split()))}", err=True)
     context.exit(code)
 
 

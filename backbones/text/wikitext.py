@@ -6,6 +6,7 @@ or a single text, which is then split by position.
 """
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,7 @@ HOME = (
 SHA256 = "ef7edb566e3e2b2d31b29c1fdb0c89a4cc683597484c3dc2517919c615435a11"
 PARTS = ("train", "valid")
 ENDINGS = (".raw", ".tokens", ".txt")
+LARGEST_ZIP = 200_000_000  # bytes
 LARGEST_BYTES = 100_000_000  # of a part unpacked; the real ones have 11 and 1.2 million
 
 
@@ -31,17 +33,17 @@ def load(path: Path | None, cache: Path, fetch: Fetch) -> tuple[str, str]:
         return load_published(cache, fetch)
     if path.is_dir():
         names = [file.name for file in path.iterdir() if file.is_file()]
-        return parts_among(path, names, lambda name: (path / name).read_bytes())
+        return parts_among(path, names, lambda name: bounded(path / name))
     if not path.is_file():
         raise SourceError(f"{NAME}: --path {path} does not exist")
     if zipfile.is_zipfile(path):
-        return unpack(path, path.read_bytes())
+        return unpack(path, bounded(path, LARGEST_ZIP))
     if path.suffix not in ENDINGS:
         raise CorpusError(
             f"{NAME}: {path} ends in {path.suffix!r}: a folder, a zip, or one of "
             f"{', '.join(ENDINGS)} is wanted"
         )
-    return decoded(path, path.read_bytes()), ""
+    return decoded(path, bounded(path)), ""
 
 
 def load_published(cache: Path, fetch: Fetch) -> tuple[str, str]:
@@ -61,14 +63,17 @@ def load_published(cache: Path, fetch: Fetch) -> tuple[str, str]:
 
 def unpack(place: Path, data: bytes) -> tuple[str, str]:
     """The parts in a zip, read in memory."""
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        large = [info for info in archive.infolist() if info.file_size > LARGEST_BYTES]
-        if large:
-            raise CorpusError(
-                f"{NAME}: {place} holds {large[0].filename!r} of {large[0].file_size} bytes: "
-                f"at most {LARGEST_BYTES} are wanted"
-            )
-        return parts_among(place, archive.namelist(), archive.read)
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            large = [info for info in archive.infolist() if info.file_size > LARGEST_BYTES]
+            if large:
+                raise CorpusError(
+                    f"{NAME}: {place} holds {large[0].filename!r} of {large[0].file_size} bytes: "
+                    f"at most {LARGEST_BYTES} are wanted"
+                )
+            return parts_among(place, archive.namelist(), archive.read)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise CorpusError(f"{NAME}: {place} is not a sound zip: {error}") from error
 
 
 def parts_among(place: Path, names: list[str], read: Callable[[str], bytes]) -> tuple[str, str]:
@@ -83,6 +88,14 @@ def parts_among(place: Path, names: list[str], read: Callable[[str], bytes]) -> 
             )
         found.append(decoded(place / mine[0], read(mine[0])))
     return found[0], found[1]
+
+
+def bounded(path: Path, largest: int | None = None) -> bytes:
+    """A file's bytes; CorpusError where they are more than any that is wanted."""
+    most = LARGEST_BYTES if largest is None else largest
+    if (size := path.stat().st_size) > most:
+        raise CorpusError(f"{NAME}: {path} has {size} bytes: at most {most} are wanted")
+    return path.read_bytes()
 
 
 def decoded(place: Path, data: bytes) -> str:

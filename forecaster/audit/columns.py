@@ -14,8 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forecaster.atomic import read_regular
 from forecaster.bars import Floats
-from forecaster.errors import DataError, StorageError
+from forecaster.errors import DataError, StorageError, printable
 
 NAMES = {  # ours: what others call it
     "unique_id": ("unique_id", "item_id", "id", "symbol", "ticker"),
@@ -28,6 +29,8 @@ NAMES = {  # ours: what others call it
 }
 KEY = ["model", "unique_id", "cutoff", "h"]
 ASIDE = {"target_name", "run_id", "fold", "interval", "index"}
+UNNAMED = "__index_level_"  # pandas keeps an index without a name so
+LIMIT_BYTES, MOST_BYTES = 4 << 30, 8 << 30  # of the file, of its columns once they are read
 INTERVAL = re.compile(r"(.+)-(lo|hi|q)-(\d+(?:\.\d+)?)$")
 
 
@@ -56,11 +59,7 @@ class Foreign:
 
 def read_foreign(path: Path) -> Foreign:
     """The file as one long table. Raises StorageError or DataError naming what is missing."""
-    try:
-        table = pq.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
-        raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
-    frame = table.to_pandas().reset_index(drop=True)
+    frame = _flat_table(path).to_pandas()
     frame = frame.rename(columns=_renamed(frame))
     lacking = [name for name in ("unique_id", "ds", "cutoff", "y") if name not in frame]
     if lacking:
@@ -76,6 +75,37 @@ def read_foreign(path: Path) -> Foreign:
         order = long.groupby(["model", "unique_id", "cutoff"])["ds"]
         long["h"] = order.rank(method="dense").astype(int)
     return Foreign(long[[*KEY, "ds", "y", "point", *levels]], levels)
+
+
+def _flat_table(path: Path) -> pa.Table:
+    """The file's columns, its own metadata not believed. Raises StorageError or DataError.
+
+    Bounded by what the footer says; text may be longer than that, numbers and times may not.
+    """
+    try:
+        file = pq.ParquetFile(pa.BufferReader(read_regular(path, LIMIT_BYTES)))
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+        odd = [field for field in schema if not _is_flat(field.type)]
+        if odd:
+            shown = printable(str(odd[0].type))[:60]
+            raise DataError(
+                f"{path}: column {odd[0].name} has type {shown}; wanted numbers, times or text"
+            )
+        if rows * len(schema) * 8 > MOST_BYTES:
+            raise DataError(f"{path}: {rows} rows of {len(schema)} columns are too many; cut it")
+        table = file.read().replace_schema_metadata(None)
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
+    return table.select([name for name in table.column_names if not name.startswith(UNNAMED)])
+
+
+def _is_flat(kind: pa.DataType) -> bool:
+    """Whether a column is numbers, times or text, perhaps by a dictionary."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    text = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(each(kind) for each in text) or (
+        pa.types.is_primitive(kind) and not isinstance(kind, pa.BaseExtensionType)
+    )
 
 
 def _renamed(frame: pd.DataFrame) -> dict[str, str]:

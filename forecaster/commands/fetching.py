@@ -41,6 +41,8 @@ def fetch(given: Fetch) -> None:
     )
     if not given.result(report.as_json()) and not given.quiet:
         display.print_table(report.as_table())
+        for line in report.as_lines():
+            display.print_line(line)
     if report.failure is not None:
         raise report.failure
 

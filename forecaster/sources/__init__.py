@@ -1,7 +1,7 @@
 """Where bars come from. `source(name, path)` gives one by its name."""
 
 from forecaster.sources.bundled import DEFAULT_UNIVERSE
-from forecaster.sources.protocol import Delivery, Source, clip
+from forecaster.sources.protocol import Delivery, Source, clip, delivery
 from forecaster.sources.registry import SOURCES, source
 
-__all__ = ["DEFAULT_UNIVERSE", "SOURCES", "Delivery", "Source", "clip", "source"]
+__all__ = ["DEFAULT_UNIVERSE", "SOURCES", "Delivery", "Source", "clip", "delivery", "source"]

@@ -97,7 +97,9 @@ class Bundled:
             raise UsageError(f"{symbol}: bundled bars have interval 1d, not {interval}")
         series = CATALOGUE[symbol]
         bars, notes = _parse(symbol, series, series.file.read())
-        return Delivery(clip(bars, start, end), series.file.provenance(self.name, notes))
+        exchange = "" if series.close_column else "XNYS"  # FRED's days are no exchange's
+        provenance = series.file.provenance(self.name, notes)
+        return Delivery(clip(bars, start, end), provenance, exchange)
 
 
 def _parse(symbol: Symbol, series: Series, data: bytes) -> tuple[Bars, tuple[str, ...]]:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+
 from forecaster.atomic import read_regular
 from forecaster.bars import duration
 from forecaster.errors import UsageError, printable
 from forecaster.provenance import Provenance
-from forecaster.sources.protocol import Delivery, clip, now_utc
-from forecaster.sources.strict import NO_VOLUME, Table, legal_bars
+from forecaster.sources.protocol import Delivery, clip, now_utc, utc_clock
+from forecaster.sources.strict import LAST_TIME, NO_VOLUME, Table, legal_bars
 from forecaster.symbols import Symbol
 
 LIMIT_BYTES = 256 << 20
@@ -27,6 +29,8 @@ class FileSource:
     name: str  # the format: csv, parquet
     path: Path
     parse: Callable[[str, bytes, str], Table]
+    cuts_open_bar: bool = False  # its exports end with the bar of the open session
+    clock: Callable[[], np.datetime64] = utc_clock
 
     def symbols(self) -> tuple[Symbol, ...]:
         """The symbol that the file is named after: AAPL.csv, %5EGSPC.parquet."""
@@ -53,7 +57,7 @@ class FileSource:
         if not self.path.exists():
             raise UsageError(f"--path {self.path}: there is no such file: name one")
         data = read_regular(self.path, LIMIT_BYTES)
-        table = self.parse(self.path.name, data, interval)
+        table = self._complete(self.parse(self.path.name, data, interval), interval)
         bars = legal_bars(table, symbol, interval)
         provenance = Provenance(
             source=self.name,
@@ -61,6 +65,18 @@ class FileSource:
             version="",
             sha256=hashlib.sha256(data).hexdigest(),
             fetched_at=now_utc(),
-            notes=() if "volume" in table.columns else (NO_VOLUME,),
+            notes=table.notes if "volume" in table.columns else (*table.notes, NO_VOLUME),
         )
         return Delivery(clip(bars, start, end), provenance)
+
+    def _complete(self, table: Table, interval: str) -> Table:
+        """The table without bars that are not over yet. Raises DataError where none may be."""
+        late = table.times + duration(interval) > self.clock()
+        late = np.flatnonzero(late & (table.times < LAST_TIME))  # beyond, no bar is legal
+        if len(late) == 0:
+            return table
+        row, over = int(late[0]), table.times[late[0]] + duration(interval)
+        until = f"is not over until {over.astype('datetime64[s]')} UTC"
+        if self.cuts_open_bar and row == len(table.times) - 1 > 0:
+            return table.head(row, f"the last bar {until}: left out")
+        raise table.fault(row, "date", f"the bar {until}; drop the {table.place} until then")

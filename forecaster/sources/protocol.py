@@ -18,6 +18,7 @@ class Delivery:
 
     bars: Bars
     provenance: Provenance
+    exchange: str = ""  # whose sessions they are, as exchange_calendars calls it; empty: unknown
 
 
 class Source(Protocol):
@@ -63,6 +64,25 @@ def clip(bars: Bars, start: date | None, end: date | None) -> Bars:
             f" there are {len(bars)}, {first} to {last}: widen the range"
         )
     return bars.select(keep)
+
+
+def delivery(
+    bars: Bars,
+    source: str,
+    start: date | None = None,
+    end: date | None = None,
+    notes: tuple[str, ...] = (),
+) -> Delivery:
+    """What a source of one's own hands over: the bars asked for, read now."""
+    provenance = Provenance(
+        source=source, package="", version="", sha256="", fetched_at=now_utc(), notes=notes
+    )
+    return Delivery(clip(bars, start, end), provenance)
+
+
+def utc_clock() -> np.datetime64:
+    """The present, as bars write it."""
+    return np.datetime64(datetime.now(UTC).replace(tzinfo=None), "us")
 
 
 def now_utc() -> str:

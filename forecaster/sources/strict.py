@@ -4,7 +4,8 @@ Nothing is sorted, filled or dropped: a fault is refused, naming file, place, co
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -34,6 +35,13 @@ class Table:
     first: int  # number of the first row
     times: Times  # [T] datetime64[us], UTC
     columns: dict[str, Floats]  # each [T]
+    notes: tuple[str, ...] = ()  # on what the file has and the table has not
+
+    def head(self, n: int, note: str) -> Self:
+        """The first n rows, and why no more."""
+        columns = {name: column[:n] for name, column in self.columns.items()}
+        notes = (*self.notes, note)
+        return replace(self, times=self.times[:n], columns=columns, notes=notes)
 
     def fault(self, row: int, column: str, what: str) -> DataError:
         """An error that says where and what."""

@@ -1,7 +1,19 @@
 """Bars on disk: immutable segments, and one manifest that says which of them count."""
 
+from forecaster.store.inspection import Fault, Inspection, verify
 from forecaster.store.manifest import Entry
+from forecaster.store.mending import repair
 from forecaster.store.merge import Status
 from forecaster.store.store import LOCK_TIMEOUT_S, Commit, Store
 
-__all__ = ["LOCK_TIMEOUT_S", "Commit", "Entry", "Status", "Store"]
+__all__ = [
+    "LOCK_TIMEOUT_S",
+    "Commit",
+    "Entry",
+    "Fault",
+    "Inspection",
+    "Status",
+    "Store",
+    "repair",
+    "verify",
+]

@@ -1,19 +1,27 @@
 """The store's one commit point: which segment holds which symbol. Replaced whole, never edited."""
 
-import hashlib
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from forecaster.atomic import commit_json, read_regular
 from forecaster.bars import duration
 from forecaster.errors import StorageError, UsageError
+from forecaster.store.sealed import NewerFormatError, seal, unseal
 from forecaster.symbols import Symbol
 
 FORMAT = 1
 LIMIT_BYTES = 64 << 20
+
+
+class NewerStoreError(StorageError):
+    """A store that a later version wrote: nothing to mend."""
+
+
+class DamagedManifestError(StorageError):
+    """A manifest that does not hold what was written."""
 
 
 class Entry(BaseModel):
@@ -61,38 +69,34 @@ class Manifest(BaseModel):
         entries = tuple(others[key] for key in sorted(others))
         return type(self)(generation=self.generation + 1, entries=entries)
 
+    def without(self, entry: Entry) -> Self:
+        """The next generation, which does not name `entry`."""
+        entries = tuple(each for each in self.entries if each != entry)
+        return type(self)(generation=self.generation + 1, entries=entries)
+
     def write(self, path: Path) -> None:
         """Commit."""
         entries = [{**entry.model_dump(), "file": entry.file} for entry in self.entries]
-        document = {"format": FORMAT, "generation": self.generation, "entries": entries}
-        commit_json(path, {**document, "self": _self_hash(document)})
+        commit_json(path, seal({"generation": self.generation, "entries": entries}, FORMAT))
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """What was committed. Raises StorageError for anything else."""
-        remedy = "move its folder away and run `forecaster fetch` again"
+        """What was committed.
+
+        Raises NewerStoreError, DamagedManifestError, StorageError for a file that cannot be read.
+        """
         try:
-            document = json.loads(read_regular(path, LIMIT_BYTES))
-            if not isinstance(document, dict):
-                raise ValueError("it is not an object")
-            found = document.pop("format", None)
-            if isinstance(found, int) and found > FORMAT:
-                raise StorageError(f"{path} is of format {found}, written by a newer forecaster")
-            if found != FORMAT:
-                raise ValueError(f"its format is {found}")
-            if document.pop("self", None) != _self_hash({"format": found, **document}):
-                raise ValueError("its hash is not that of its content")
+            document = unseal(read_regular(path, LIMIT_BYTES), FORMAT)
             files = [entry.pop("file") for entry in document["entries"]]
             manifest = cls.model_validate_json(json.dumps(document))
             if files != [entry.file for entry in manifest.entries]:
                 raise ValueError("a file in it is not where its symbol belongs")
-        except (ValueError, TypeError, KeyError, RecursionError, UsageError) as error:
+        except NewerFormatError as error:
+            raise NewerStoreError(f"{path}: {error}: install that one") from error
+        except (ValueError, TypeError, KeyError, UsageError) as error:
             cause = str(error).splitlines()[0]
-            raise StorageError(f"{path} is damaged: {cause}: {remedy}") from error
+            raise DamagedManifestError(
+                f"{path} is damaged: {cause}: run `forecaster store repair --store"
+                f" {path.parents[1]}`"
+            ) from error
         return manifest
-
-
-def _self_hash(document: dict[str, Any]) -> str:
-    """sha256 of the document without its own hash, written in one way."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

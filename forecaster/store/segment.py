@@ -6,6 +6,7 @@ polars read; the schema's metadata, key `forecaster`, repeats them with where th
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from forecaster.provenance import Provenance, content_sha256
 from forecaster.symbols import Symbol
 
 SCHEMA_VERSION = 1
+MOST_ROWS = 20_000_000  # fifty years of minutes, day and night
 METADATA_KEY = b"forecaster"
 SCHEMA = pa.schema(
     [
@@ -53,22 +55,31 @@ def encode(bars: Bars, provenance: Provenance) -> bytes:
 
 def decode(data: bytes) -> Bars:
     """The bars in a segment. Raises ValueError for anything that `encode` does not write."""
+    return decode_with_origin(data)[0]
+
+
+def decode_with_origin(data: bytes) -> tuple[Bars, dict[str, Any]]:
+    """The bars in a segment, and what `encode` wrote of them; ValueError for another file."""
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow
         about = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
-        if about.get("schema_version") != SCHEMA_VERSION or not schema.equals(SCHEMA):
+        version = about.get("schema_version") if isinstance(about, dict) else None
+        if version != SCHEMA_VERSION or not schema.equals(SCHEMA):
             raise ValueError(f"its schema is not version {SCHEMA_VERSION} of ours")
+        if file.metadata.num_rows > MOST_ROWS:
+            raise ValueError(f"{file.metadata.num_rows} rows are more than {MOST_ROWS}")
         table = file.read(use_threads=False)  # small, and threads forbid to fork
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, RecursionError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
     columns = {name: table.column(name).to_numpy() for name in SCHEMA.names}
-    return Bars(
+    bars = Bars(
         symbol=Symbol(about["symbol"]),
         interval=about["interval"],
         opened_at=columns.pop("ts"),
         **columns,
     )
+    return bars, about
 
 
 def _nullable(values: Floats) -> pa.Array:

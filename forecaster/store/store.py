@@ -3,6 +3,7 @@
     DIR/bars/LOCK                                                     held by the one writer
     DIR/bars/manifest.json                                            the only commit point
     DIR/bars/interval=1d/symbol=%5EGSPC/<first 16 of sha256>.parquet  written once
+    DIR/bars/interval=1d/symbol=%5EGSPC/<the same>.quality.json       what is odd about its bars
 
 A commit writes a segment, then the manifest, then removes what the last two manifests do not name.
 A reader takes the manifest, reads the file that it names once, checks the hash, parses from memory.
@@ -10,20 +11,22 @@ A reader takes the manifest, reads the file that it names once, checks the hash,
 
 import hashlib
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from forecaster.atomic import commit_bytes, probe, read_regular
+from forecaster.atomic import commit_bytes, probe
 from forecaster.bars import Bars, Panel, duration
 from forecaster.errors import DataError, StorageError, suggestion
 from forecaster.provenance import Provenance, content_sha256
+from forecaster.quality import Quality
+from forecaster.store.garbage import leftovers, remove
 from forecaster.store.lock import locked
 from forecaster.store.manifest import Entry, Manifest
 from forecaster.store.merge import Status, merge
-from forecaster.store.segment import decode, encode
+from forecaster.store.notes import read_note, write_note
+from forecaster.store.reading import entry_of, read_segment
+from forecaster.store.segment import encode
 
-LIMIT_BYTES = 512 << 20  # of a segment
 LOCK_TIMEOUT_S = 10.0
 
 
@@ -63,13 +66,13 @@ class Store:
             if commit.status == "same":
                 return commit
             data = encode(commit.bars, provenance)
-            entry = _entry(commit.bars, provenance, hashlib.sha256(data).hexdigest())
+            entry = entry_of(commit.bars, provenance, hashlib.sha256(data).hexdigest())
             segment = self._folder / entry.file
             self._confine(segment.parent)
             commit_bytes(segment, data)
             after = before.with_entry(entry)
             after.write(self._manifest_path)
-            self._sweep(before, after)
+            remove(leftovers(self._folder, before, after))
         return commit
 
     def preview(self, bars: Bars) -> Commit:
@@ -95,6 +98,23 @@ class Store:
         """All that is stored, by interval and symbol; none where there is no store."""
         return self._manifest().entries
 
+    def note(self, bars: Bars, quality: Quality) -> None:
+        """Keep the report on `bars` beside them, unless other bars are stored by now."""
+        with locked(self._folder / "LOCK", self._lock_timeout_s):
+            entry = self._manifest().find(bars.symbol, bars.interval)
+            if entry is None or entry.content != content_sha256(bars):
+                return
+            if self.quality(entry) != quality:
+                self._confine((self._folder / entry.file).parent)
+                write_note(self._folder / entry.file, entry, quality)
+
+    def quality(self, entry: Entry) -> Quality | None:
+        """The report beside the bars of `entry`; None where there is none that is sound."""
+        try:
+            return read_note(self._folder / entry.file, entry)
+        except ValueError:
+            return None
+
     def digest(self, symbols: Iterable[str], interval: str = "1d") -> str:
         """sha256 of the bars of `symbols`, in any order: equal on every machine that has them."""
         lines = sorted(f"{s} {interval} {self._find(s, interval).content}" for s in symbols)
@@ -107,7 +127,7 @@ class Store:
         if any(self._folder.glob("interval=*/symbol=*/*.parquet")):
             raise StorageError(
                 f"{self._manifest_path} is missing, though its segments are there:"
-                f" put it back, or move {self._folder} away and run `forecaster fetch` again"
+                f" put it back, or run `forecaster store repair --store {self.root}`"
             )
         return Manifest()
 
@@ -132,25 +152,7 @@ class Store:
         return entry
 
     def _read(self, entry: Entry) -> Bars:
-        """The entry's bars, if its file is what was committed."""
-        path = self._folder / entry.file
-        try:
-            data = read_regular(path, LIMIT_BYTES)
-            if hashlib.sha256(data).hexdigest() != entry.sha256:
-                raise ValueError("its hash is not the one in the manifest")
-            bars = decode(data)
-            if (bars.symbol, bars.interval, content_sha256(bars)) != (
-                entry.symbol,
-                entry.interval,
-                entry.content,
-            ):
-                raise ValueError(f"it holds {bars.symbol} at interval {bars.interval}")
-        except (StorageError, DataError, ValueError) as error:
-            raise StorageError(
-                f"{entry.symbol}: stored file {path} is damaged: {error};"
-                f" run `forecaster fetch {entry.symbol}` for all of {entry.first} to {entry.last}"
-            ) from error
-        return bars
+        return read_segment(self._folder, entry)
 
     def _merged(self, manifest: Manifest, bars: Bars) -> Commit:
         """`bars` joined with what is stored; a damaged segment is replaced by all of its time."""
@@ -171,27 +173,3 @@ class Store:
         for each in (self._folder, folder.parent, folder):
             if each.is_symlink():
                 raise StorageError(f"{each} is a link that leads elsewhere: remove it")
-
-    def _sweep(self, before: Manifest, after: Manifest) -> None:
-        """Remove leftovers, and segments that neither manifest names; a failure does no harm."""
-        named = {self._folder / entry.file for entry in (*before.entries, *after.entries)}
-        found = [*self._folder.glob("interval=*/symbol=*/*"), *self._folder.glob(".tmp-*")]
-        for path in found:
-            if path not in named:
-                with suppress(OSError):
-                    path.unlink()
-
-
-def _entry(bars: Bars, provenance: Provenance, sha256: str) -> Entry:
-    """The manifest's line on a segment."""
-    return Entry(
-        symbol=str(bars.symbol),
-        interval=bars.interval,
-        sha256=sha256,
-        content=content_sha256(bars),
-        rows=len(bars),
-        first=bars.label(0),
-        last=bars.label(-1),
-        source=provenance.source,
-        fetched_at=provenance.fetched_at,
-    )

@@ -145,6 +145,19 @@ CSV_CASES: dict[str, tuple[bytes, str]] = {
         csv("2024-01-01,\x1b[31m,12,9,11,1"),
         "line 2, column open: '\\x1b[31m' is not a number",
     ),
+    "a line without an end": (
+        csv("2024-01-01," + "9" * 20_000),
+        "line 2: 20011 characters, more than 10000; mend or drop the line",
+    ),
+    "commas without an end": (
+        b"," * 1_000_000,
+        "line 1: 1000000 characters, more than 10000; mend or drop the line",
+    ),
+    "lines without an end": (b"\n" * 5_000_002, "5000002 lines, more than 5000000; cut it"),
+    "a bar to come": (
+        csv(GOOD, "2150-01-01,10,12,9,11,1"),
+        "line 3, column date: the bar is not over until 2150-01-02T00:00:00 UTC; drop the line",
+    ),
     "weekly bars": (
         csv(*(f"2024-01-{d:02},10,12,9,11,1" for d in (1, 8, 15))),
         "line 3, column date: the shortest step between bars is 604800 seconds: not interval 1d",
@@ -256,6 +269,23 @@ def test_csv(tmp_path: Path, data: bytes, text: str) -> None:
 def test_parquet(tmp_path: Path, changed: dict[str, Any], text: str) -> None:
     report = refused(tmp_path, "parquet", parquet(changed))
     assert_one_line(report.failure, 3, f"AAPL.parquet: {text}")
+
+
+def written(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def test_a_parquet_column_twice_or_of_an_extension_type(tmp_path: Path) -> None:
+    table = pq.read_table(io.BytesIO(parquet({})))
+    twice = table.rename_columns([*HEADER.split(",")[:4], "low", "volume"])
+    text = f"header: column 5 is 'low'; wanted {WANTED}"
+    assert_one_line(refused(tmp_path, "parquet", written(twice)).failure, 3, text)
+    uuids = pa.array([bytes(16)] * N, pa.uuid())
+    odd = table.set_column(4, "close", uuids)
+    text = "column close has type extension<arrow.uuid>; wanted double, float or an integer"
+    assert_one_line(refused(tmp_path, "parquet", written(odd)).failure, 3, text)
 
 
 @pytest.mark.parametrize(

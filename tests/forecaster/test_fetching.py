@@ -67,6 +67,8 @@ def test_json_is_one_object_of_plain_values(tmp_path: Path) -> None:
         "exit_code": 8,
     }
     fine, failed = document["symbols"]
+    assert fine.pop("quality")["close_only"]["count"] == 1259
+    assert failed["quality"] is None
     assert fine == {
         "symbol": "VIXCLS",
         "status": "added",

@@ -360,7 +360,7 @@ def test_manifest_damage(store: Store) -> None:
         with pytest.raises(StorageError) as caught:
             store.load("AAPL")
         assert str(caught.value).startswith(f"{path} is damaged: {cause}")
-        assert str(caught.value).endswith("move its folder away and run `forecaster fetch` again")
+        assert str(caught.value).endswith(f"run `forecaster store repair --store {store.root}`")
 
 
 def forge(store: Store, change: Callable[[dict[str, Any]], object]) -> None:

@@ -1,5 +1,6 @@
-"""Options that several commands share. Imports click alone: `--help` reads this."""
+"""Options that several commands share, by name."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,28 @@ from typing import Any
 import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-FOLDER = click.Path(path_type=Path, file_okay=False)
-FILE = click.Path(path_type=Path)
+
+
+class PathName(click.Path):
+    """A path as the system can have one: click lets others through, and Python breaks at them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path. Raises BadParameter for a NUL, and for what no file name can say."""
+        try:
+            legal = b"\0" not in os.fsencode(value)
+        except UnicodeEncodeError:
+            legal = False
+        if not legal:
+            self.fail(f"{ascii(value)[:60]} cannot be a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = PathName(path_type=Path, file_okay=False)
+FILE = PathName(path_type=Path)
 
 
 def options(*names: str) -> Decorator:
-    """Options that several commands share, by name."""
+    """The options of these names, and --debug."""
     shared = {
         "json": click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout."),
         "quiet": click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors."),

@@ -1,0 +1,197 @@
+"""What is odd about a symbol's bars: counted, dated, never mended.
+
+Descriptive and of the whole sample: it is shown and stored beside the bars, and no model reads it.
+What models must not read of a bar they learn from the same functions of candle.py, bar by bar,
+of adjusted prices; opens are judged as printed here, for adjusting moves last digits.
+T bars.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from forecaster.bars import Bars, Floats, Times, duration
+from forecaster.candle import Candles, traded
+from forecaster.sessions import DAY, expected, weekdays, weeks
+
+MOST_SHOWN = 10  # labels a finding
+# The smallest common split is 3:2, a step of ln 1.5 = 0.41, less what the day itself did.
+JUMP = float(np.log(1.4))
+NOT_AN_OPEN = 0.5  # share of a year's opens that equal the close before them
+ODD_PHASE = 0.01  # share of bars below which a place in the hour is a snapshot's, not the market's
+SHORT = 0.5  # of a weekday's usual number of bars
+MICROSECOND = np.timedelta64(1, "us")
+Flags = NDArray[np.bool_]
+
+
+class Finding(BaseModel):
+    """How many, of how many, and the first of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: int = Field(ge=0)
+    of: int = Field(ge=0)
+    first: tuple[str, ...] = ()
+
+
+class Quality(BaseModel):
+    """The findings on one symbol's bars."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbol: str
+    interval: str
+    rows: int
+    sessions: str  # what said which days to expect: an exchange, the others' clock, weekdays
+    missing: Finding  # expected days (weeks) without a bar
+    unexpected: Finding  # days with bars that are no sessions
+    short_days: Finding  # intraday: days with less than half of the usual bars of their weekday
+    stale_opens: Finding  # open equals the close before: no open at all, or a rare coincidence
+    stale_years: str  # years in which most are, as "1999-2005"; empty for none
+    stale_share: float  # of the opens of those years
+    zero_volume: Finding
+    unknown_volume: Finding
+    jumps: Finding  # adjusted closes that move by more than 40 %: a misprint, or an event missing
+    repeated: Finding  # the bar before once more
+    partial: Finding  # not over when fetched, or off the interval's grid: a snapshot
+    flat: Finding  # high equals low
+    close_only: Finding  # open, high and low are unknown
+
+    @property
+    def line(self) -> str:
+        """One line for people: what there is, or that there is nothing."""
+        found = [
+            f"{words}: {finding.count} ({self._places(name)})"
+            for name, words in WORDS.items()
+            if (finding := getattr(self, name)).count
+        ]
+        rows = f"{self.symbol}: {self.rows} bars, sessions by {self.sessions}"
+        return f"{rows}: {'; '.join(found) or 'nothing odd'}"
+
+    def _places(self, name: str) -> str:
+        """The first places, or that it is all of them."""
+        finding: Finding = getattr(self, name)
+        if name == "stale_opens" and self.stale_years:
+            return f"{100 * self.stale_share:.0f} % of {self.stale_years}: not opens"
+        if finding.count == finding.of:
+            return "all"
+        shown = ", ".join(finding.first[:2])
+        return shown if finding.count <= 2 else f"{shown}, ..."
+
+
+WORDS = {
+    "stale_opens": "stale opens",
+    "missing": "missing sessions",
+    "unexpected": "days that are no session",
+    "short_days": "short days",
+    "zero_volume": "volume 0",
+    "unknown_volume": "volume unknown",
+    "jumps": "jumps without an event",
+    "repeated": "repeated bars",
+    "partial": "partial bars",
+    "flat": "flat bars",
+    "close_only": "closes only",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What is known besides the bars."""
+
+    exchange: str = ""  # of exchange_calendars; empty where unknown
+    others: Sequence[Times] = ()  # labels of other symbols' bars
+    fetched_at: np.datetime64 | None = None  # UTC
+
+
+def examine(bars: Bars, context: Context | None = None) -> Quality:
+    """The findings on `bars`, at least one. Raises UsageError for an unknown exchange."""
+    given = context or Context()
+    weekly = duration(bars.interval) > DAY
+    days = weeks(bars) if weekly else expected(bars, given.exchange, given.others)
+    candles = Candles(_previous(bars.close), bars.open, bars.high, bars.low, bars.close)
+    stale = np.isfinite(candles.open) & np.isfinite(candles.previous) & ~candles.open_is_real
+    years, share = _stale_years(bars, stale, candles)
+    adjusted = bars.adjusted().close
+    step = np.abs(np.log(adjusted / _previous(adjusted)))
+    labels, opens = bars.label, int((np.isfinite(candles.open[1:])).sum())
+
+    def finding(flags: Flags, of: int = len(bars)) -> Finding:
+        places = tuple(labels(int(t)) for t in np.flatnonzero(flags)[:MOST_SHOWN])
+        return Finding(count=int(flags.sum()), of=of, first=places)
+
+    return Quality(
+        symbol=str(bars.symbol),
+        interval=bars.interval,
+        rows=len(bars),
+        sessions=days.by,
+        missing=_of_days(days.days, ~np.isin(days.days, days.printed)),
+        unexpected=_of_days(days.printed, ~np.isin(days.printed, days.days)),
+        short_days=_short_days(bars),
+        stale_opens=finding(stale, opens),
+        stale_years=years,
+        stale_share=share,
+        zero_volume=finding(np.isfinite(bars.volume) & ~traded(bars.volume)),
+        unknown_volume=finding(np.isnan(bars.volume)),
+        jumps=finding(step > JUMP, len(bars) - 1),
+        repeated=finding(repeated(bars)),
+        partial=finding(_partial(bars, given.fetched_at)),
+        flat=finding(bars.high == bars.low),
+        close_only=finding(np.isnan(bars.open)),
+    )
+
+
+def repeated(bars: Bars) -> Flags:
+    """[T] whether a bar is the one before once more; two idle bars at one price are not."""
+    same = np.zeros(len(bars), dtype=bool)
+    columns = (bars.open, bars.high, bars.low, bars.close)
+    same[1:] = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
+    unknown = np.isnan(bars.volume)
+    busy = np.where(unknown, bars.high > bars.low, traded(bars.volume))
+    return same & busy & (unknown | (bars.volume == _previous(bars.volume)))
+
+
+def _previous(x: Floats) -> Floats:
+    """[T] the value before each; NaN first."""
+    return np.concatenate(([np.nan], x[:-1]))
+
+
+def _partial(bars: Bars, fetched_at: np.datetime64 | None) -> Flags:
+    """[T] bars that were not over when fetched, or that begin where bars do not begin."""
+    early = np.zeros(len(bars), dtype=bool)
+    if fetched_at is not None:
+        early = bars.closed_at > fetched_at
+    if duration(bars.interval) >= DAY:
+        return early
+    into = np.mod(bars.opened_at.astype(np.int64), duration(bars.interval) // MICROSECOND)
+    _, which, count = np.unique(into, return_inverse=True, return_counts=True)
+    return early | (count < ODD_PHASE * len(bars))[which]
+
+
+def _short_days(bars: Bars) -> Finding:
+    """Intraday: days with less than half of the median number of bars of their weekday."""
+    if duration(bars.interval) >= DAY:
+        return Finding(count=0, of=0)
+    dates, count = np.unique(bars.opened_at.astype("datetime64[D]"), return_counts=True)
+    usual = np.array([np.median(count[weekdays(dates) == w]) for w in weekdays(dates)])
+    return _of_days(dates, count < SHORT * usual)
+
+
+def _stale_years(bars: Bars, stale: Flags, candles: Candles) -> tuple[str, float]:
+    """First to last year in which most opens are stale, and the share in those years."""
+    year = bars.opened_at.astype("datetime64[Y]").astype(np.int64) + 1970
+    judged = np.isfinite(candles.open) & np.isfinite(candles.previous)
+    bad = [y for y in np.unique(year[judged]) if stale[judged & (year == y)].mean() > NOT_AN_OPEN]
+    if not bad:
+        return "", 0.0
+    inside = judged & (year >= bad[0]) & (year <= bad[-1])
+    span = f"{bad[0]}-{bad[-1]}" if len(bad) > 1 else f"{bad[0]}"
+    return span, float(stale[inside].mean())
+
+
+def _of_days(days: Times, flags: Flags) -> Finding:
+    """A finding on days."""
+    first = tuple(str(day) for day in days[flags][:MOST_SHOWN])
+    return Finding(count=int(flags.sum()), of=len(days), first=first)

@@ -1,0 +1,114 @@
+"""Which days a symbol should have bars of: by its exchange, or by the company it keeps.
+
+A day is a date of the exchange. Descriptive and of the whole sample: never an input of a model.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import exchange_calendars as ec
+import numpy as np
+import pandas as pd
+from exchange_calendars.errors import CalendarError
+
+from forecaster.bars import Bars, Times
+from forecaster.errors import UsageError, suggestion
+
+EARLIEST = "1950-01-01"  # older sessions are judged by weekdays
+ROOM = pd.Timedelta(days=400)  # after the present: bars may be a little ahead of a wrong clock
+DAY = np.timedelta64(1, "D")
+USUAL = 0.5  # share of weeks in which a weekday must have bars to be one of the symbol's
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """Days that should have bars, from the symbol's first to its last."""
+
+    by: str  # what said so, for people
+    days: Times  # datetime64[D], in order
+    printed: Times  # datetime64[D], in order: days that do have bars
+
+
+def expected(bars: Bars, exchange: str = "", others: Sequence[Times] = ()) -> Expected:
+    """The days that `bars` should have bars of.
+
+    `exchange` is a name of exchange_calendars (XNYS), empty where nobody knows it. `others` are
+    the labels of other symbols' bars: without a calendar, a day counts where at least half of the
+    others print, if two or more cover it, and it is one of the symbol's own weekdays.
+    Raises UsageError for an exchange that exchange_calendars does not know.
+    """
+    if exchange:
+        calendar = exchange_calendar(exchange)
+        printed = _dates(bars, str(calendar.tz))
+        sessions = calendar.sessions.to_numpy().astype("datetime64[D]")
+        if sessions[0] <= printed[0] and printed[-1] <= sessions[-1]:
+            inside = (sessions >= printed[0]) & (sessions <= printed[-1])
+            return Expected(exchange, sessions[inside], printed)
+    printed = _dates(bars, "UTC")
+    days = np.arange(printed[0], printed[-1] + DAY, DAY)
+    days = days[_own_weekdays(days, printed)]
+    if len(others) < 2:
+        return Expected("its own weekdays", days, printed)
+    return Expected(f"clock of {len(others)} others", days[_common(days, others)], printed)
+
+
+@lru_cache(maxsize=32)
+def exchange_calendar(name: str) -> ec.ExchangeCalendar:
+    """All sessions of an exchange that can be known. Raises UsageError for an unknown name."""
+    try:
+        plain = _made(name)
+    except CalendarError:
+        known = ec.get_calendar_names()
+        raise UsageError(f"exchange {name!r} is unknown{suggestion(name, known)}") from None
+    first, last = pd.Timestamp(EARLIEST), pd.Timestamp.now().normalize() + ROOM
+    first, last = max(first, plain.bound_min() or first), min(last, plain.bound_max() or last)
+    return _made(name, first, last)
+
+
+def _made(
+    name: str, first: pd.Timestamp | None = None, last: pd.Timestamp | None = None
+) -> ec.ExchangeCalendar:
+    with warnings.catch_warnings():  # it reads times in a way that pandas 4 will not have
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return ec.get_calendar(name, start=first, end=last)
+
+
+def weeks(bars: Bars) -> Expected:
+    """For weekly bars: one a week, by the Monday of its label."""
+    days = bars.opened_at.astype("datetime64[D]")
+    mondays = np.unique((days - weekdays(days) * DAY).astype("datetime64[D]"))
+    span = np.arange(mondays[0], mondays[-1] + DAY, 7 * DAY)
+    return Expected("weeks", span, mondays)
+
+
+def weekdays(days: Times) -> np.ndarray:
+    """0 for Monday to 6."""
+    return (days.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01: a Thursday
+
+
+def _dates(bars: Bars, zone: str) -> Times:
+    """Dates that have bars: labels of daily bars, else the local dates of an exchange's zone."""
+    if bars.interval == "1d" or zone == "UTC":
+        return np.unique(bars.opened_at.astype("datetime64[D]"))
+    local = pd.DatetimeIndex(bars.opened_at, tz="UTC").tz_convert(zone).tz_localize(None)
+    return np.unique(local.to_numpy().astype("datetime64[D]"))
+
+
+def _own_weekdays(days: Times, printed: Times) -> np.ndarray:
+    """Whether each day is of a weekday that has bars in at least half of the weeks."""
+    possible = np.bincount(weekdays(days), minlength=7)
+    had = np.bincount(weekdays(printed), minlength=7)
+    return (had >= USUAL * np.maximum(possible, 1))[weekdays(days)]
+
+
+def _common(days: Times, others: Sequence[Times]) -> np.ndarray:
+    """Whether at least half of the others that cover a day print on it; true where few do."""
+    covering, printing = np.zeros(len(days)), np.zeros(len(days))
+    for labels in others:
+        theirs = labels.astype("datetime64[D]")
+        if len(theirs):
+            covering += (days >= theirs[0]) & (days <= theirs[-1])
+            printing += np.isin(days, theirs)
+    return (covering < 2) | (printing >= 0.5 * covering)

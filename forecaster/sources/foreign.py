@@ -1,0 +1,102 @@
+"""A source of the user's own, named by where it is: `--source my_module:MySource`.
+
+Its class has `symbols` and `fetch` as in protocol.py, and takes --path where one is given. Whatever
+it raises becomes one line, and what it hands over is checked.
+"""
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from forecaster.bars import Bars
+from forecaster.errors import DataError, ForecasterError, ProviderError, UsageError, printable
+from forecaster.provenance import Provenance
+from forecaster.sources.protocol import Delivery
+from forecaster.symbols import Symbol
+
+PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,200}:[A-Za-z_][A-Za-z0-9_]{0,80}")
+
+
+class Foreign:
+    """The user's source behind ours; `name` is where it is, so that bars can be fetched again."""
+
+    def __init__(self, name: str, path: Path | None) -> None:
+        self.name = name
+        self._source = _made(name, path)
+
+    def symbols(self) -> tuple[Symbol, ...]:
+        """What the user's source brings by default. Raises ProviderError where it fails."""
+        with _one_line(self.name, "symbols()"):
+            return tuple(Symbol(each) for each in self._source.symbols())
+
+    def fetch(
+        self,
+        symbol: Symbol,
+        interval: str = "1d",
+        start: date | None = None,
+        end: date | None = None,
+    ) -> Delivery:
+        """Its bars. ProviderError where it fails, DataError where they are not what was asked."""
+        with _one_line(self.name, f"fetch of {symbol}"):
+            got = self._source.fetch(symbol, interval, start, end)
+        whole = isinstance(got, Delivery) and isinstance(got.provenance, Provenance)
+        if not whole or not isinstance(got.bars, Bars):
+            found = type(got).__name__
+            raise DataError(
+                f"source {self.name}: fetch of {symbol} returned {found}, not a Delivery of Bars"
+            )
+        if (got.bars.symbol, got.bars.interval) != (symbol, interval) or len(got.bars) == 0:
+            found = f"{len(got.bars)} bars of {got.bars.symbol} at {got.bars.interval}"
+            raise DataError(
+                f"source {self.name}: asked for {symbol} at {interval}, got {found}: mend its fetch"
+            )
+        return replace(got, provenance=replace(got.provenance, source=self.name))
+
+
+def _made(name: str, path: Path | None) -> Any:
+    """An object of the class that `name` names. Raises UsageError where it names none."""
+    if not PLACE.fullmatch(name):
+        shown = printable(name)[:60]
+        raise UsageError(f"source {shown!r}: wanted MODULE:CLASS, for example my_module:MySource")
+    where, _, what = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # last: a file of the user's shadows no module
+    try:
+        with _one_line(name, "its import"):
+            module = importlib.import_module(where)
+    except ProviderError as error:
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and (cause.name or "") in {
+            where,
+            where.split(".")[0],
+        }:
+            raise UsageError(
+                f"source {name}: there is no module {where} here or among what is installed"
+            ) from None
+        raise
+    maker = getattr(module, what, None)
+    if not all(callable(getattr(maker, each, None)) for each in ("symbols", "fetch")):
+        raise UsageError(f"source {name}: {where} has no class {what} with symbols and fetch")
+    with _one_line(name, "making it"):
+        return maker() if path is None else maker(path)  # type: ignore[misc]
+
+
+@contextmanager
+def _one_line(name: str, doing: str) -> Iterator[None]:
+    """Turn whatever the user's code raises into one line; our own errors pass."""
+    try:
+        yield
+    except ForecasterError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:120]
+        raise ProviderError(
+            f"source {name}: {doing} raised {type(error).__name__}: {said}; --debug shows where"
+        ) from error

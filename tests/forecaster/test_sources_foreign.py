@@ -1,0 +1,154 @@
+"""A source of the user's own: the README's example works, and its failures are one line."""
+
+import re
+import sqlite3
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from market import daily
+
+from forecaster.cli import run
+from forecaster.errors import DataError, ForecasterError, IllegalBarError, ProviderError, UsageError
+from forecaster.fetching import FetchRequest, fetch
+from forecaster.sources import source
+from forecaster.store import Store
+from forecaster.symbols import Symbol
+
+EXAMPLE = Path(__file__).with_name("prices.py").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+HOSTILE = """
+from forecaster.sources import delivery
+from market import daily
+
+class Raises:
+    def symbols(self):
+        raise KeyError("AAPL\\x1b[31m\\n2")
+    def fetch(self, symbol, interval, start, end):
+        raise RuntimeError("no \\x1b]0;door\\x07 " + "x" * 500)
+
+class Exits(Raises):
+    def __init__(self):
+        raise OSError("disk")
+
+class Nothing(Raises):
+    def fetch(self, symbol, interval, start, end):
+        return None
+
+class Another(Raises):
+    def fetch(self, symbol, interval, start, end):
+        return delivery(daily(3, "IBM"), "x")
+
+class Refuses(Raises):
+    def fetch(self, symbol, interval, start, end):
+        return delivery(daily(3, "IBM", close=[-1.0, 1, 1]), "x")
+
+class NoSource:
+    pass
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of the user's, with modules that no other test has."""
+    (tmp_path / "own_prices.py").write_text(EXAMPLE)
+    (tmp_path / "own_hostile.py").write_text(HOSTILE)
+    (tmp_path / "own_broken.py").write_text("import nowhere_at_all\n")
+    (tmp_path / "own_syntax.py").write_text("def (\n")
+    before = list(sys.path)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    sys.path[:] = before
+    for name in [name for name in sys.modules if name.startswith("own_")]:
+        del sys.modules[name]
+
+
+def database(path: Path) -> Path:
+    with sqlite3.connect(path) as made:
+        made.execute("create table bars (symbol, day, open, high, low, close, volume)")
+        for symbol in ("AAPL", "IBM"):
+            bars = daily(40, symbol)
+            columns = [
+                getattr(bars, n).tolist() for n in ("open", "high", "low", "close", "volume")
+            ]
+            days = [bars.label(t) for t in range(40)]
+            rows = [(symbol, *row) for row in zip(days, *columns, strict=True)]
+            made.executemany("insert into bars values (?, ?, ?, ?, ?, ?, ?)", rows)
+    made.close()
+    return path
+
+
+def test_the_example_brings_its_bars_and_is_short(here: Path) -> None:
+    assert EXAMPLE.count("\n") <= 40
+    path = database(here / "prices.db")
+    name = "own_prices:Prices"
+    report = fetch(FetchRequest(source=name, path=path, store=here / "data"))
+    assert [(r.symbol, r.status, r.rows_total) for r in report.records] == [
+        ("AAPL", "added", 40),
+        ("IBM", "added", 40),
+    ]
+    store = Store(here / "data")
+    assert store.load("AAPL").close.tobytes() == daily(40).close.tobytes()
+    assert {entry.source for entry in store.entries()} == {name}
+    assert store.quality(store.entries()[0]) is not None
+    again = fetch(FetchRequest(source=name, path=path, store=here / "data", symbols=("IBM",)))
+    assert again.records[0].status == "same"
+
+
+def test_the_readme_shows_this_example() -> None:
+    """Any Python block of the README that names its file in the first line is that file."""
+    for block in re.findall(r"^```python\n(# \w+\.py: .*?)^```", README, re.M | re.S):
+        assert block == EXAMPLE
+
+
+CASES = {
+    "own_hostile:Raises": (ProviderError, "fetch of AAPL raised RuntimeError: no \\x1b]0;door"),
+    "own_hostile:Nothing": (DataError, "fetch of AAPL returned NoneType, not a Delivery of Bars"),
+    "own_hostile:Another": (DataError, "asked for AAPL at 1d, got 3 bars of IBM at 1d"),
+    "own_hostile:Refuses": (IllegalBarError, "IBM: bar 0 (2024-01-01): close is zero or negative"),
+    "own_hostile:Exits": (ProviderError, "making it raised OSError: disk; --debug shows where"),
+    "own_hostile:NoSource": (UsageError, "own_hostile has no class NoSource with symbols and fet"),
+    "own_hostile:Gone": (UsageError, "own_hostile has no class Gone with symbols and fetch"),
+    "own_broken:X": (ProviderError, "its import raised ModuleNotFoundError: No module named 'now"),
+    "own_syntax:X": (ProviderError, "its import raised SyntaxError: "),
+    "own_missing:X": (UsageError, "there is no module own_missing here or among what is install"),
+    "a.b c:X": (UsageError, "wanted MODULE:CLASS, for example my_module:MySource"),
+    "http://evil/x.py:X": (UsageError, "wanted MODULE:CLASS"),
+    "os:system": (UsageError, "os has no class system with symbols and fetch"),
+}
+
+
+@pytest.mark.parametrize(("name", "wanted"), CASES.items(), ids=CASES)
+def test_what_fails_is_one_line(
+    here: Path,
+    name: str,
+    wanted: tuple[type[ForecasterError], str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    kind, text = wanted
+    try:
+        report = fetch(FetchRequest(source=name, symbols=("AAPL",), store=here / "data"))
+        failure = report.failure
+    except ForecasterError as error:
+        failure = error
+    assert type(failure) is kind
+    assert text in str(failure)
+    assert run(["fetch", "AAPL", "--source", name, "--store", str(here / "data")]) == kind.exit_code
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.rstrip("\n").isprintable()
+    assert "Traceback" not in said
+
+
+def test_its_symbols_are_checked_and_its_own_names_may_fail(here: Path) -> None:
+    with pytest.raises(ProviderError, match=r"symbols\(\) raised KeyError"):
+        source("own_hostile:Raises").symbols()
+    with pytest.raises(ProviderError, match="fetch of MSFT raised ValueError: not enough values"):
+        source("own_prices:Prices", database(here / "prices.db")).fetch(Symbol("MSFT"))
+
+
+def test_a_folder_of_the_user_shadows_no_module(here: Path) -> None:
+    (here / "json.py").write_text("raise RuntimeError('shadow')\n")
+    with pytest.raises(UsageError, match="json has no class X"):
+        source("json:X")
