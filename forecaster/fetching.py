@@ -6,9 +6,12 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from forecaster import display
 from forecaster.bars import duration
 from forecaster.errors import ForecasterError, PartialError, UsageError
+from forecaster.refetching import Wanted, bring
 from forecaster.sources import Source, source
+from forecaster.sources.yahoo import Yahoo
 from forecaster.store import LOCK_TIMEOUT_S, Status, Store
 from forecaster.symbols import Symbol
 
@@ -20,6 +23,7 @@ SHOWN = {
     "appended": "green",
     "replaced": "yellow",
     "same": "dim",
+    "planned": "dim",
     "failed": "red",
 }
 
@@ -35,7 +39,8 @@ class FetchRequest:
     end: date | None = None  # the last session, included
     path: Path | None = None  # of the file, for csv and parquet
     store: Path = Path("data")
-    dry_run: bool = False  # look and check, write nothing
+    dry_run: bool = False  # look and check, write nothing; a network is not asked
+    refetch: bool = False  # ask a network for all of it again
     lock_timeout_s: float = LOCK_TIMEOUT_S  # patience with another writer
 
 
@@ -44,7 +49,8 @@ class FetchRecord:
     """What became of one symbol. With `dry_run`, what would have."""
 
     symbol: str
-    status: Status | Literal["failed"]
+    status: Status | Literal["failed", "planned"]
+    change: str = ""  # what a network's answer did to what was stored
     rows_added: int = 0
     rows_total: int = 0  # stored now
     first: str = ""  # label of the first bar that is stored now
@@ -114,6 +120,8 @@ def fetch(request: FetchRequest) -> FetchReport:
     """
     duration(request.interval)
     origin = source(request.source, request.path)
+    if request.refetch and not isinstance(origin, Yahoo):
+        raise UsageError(f"source {origin.name} is always read whole: leave out --refetch")
     symbols = _symbols(request, origin)
     store = Store(request.store, request.lock_timeout_s)
     if not request.dry_run:
@@ -126,6 +134,11 @@ def fetch(request: FetchRequest) -> FetchReport:
         except ForecasterError as error:
             errors[symbol] = error
             records.append(FetchRecord(symbol=symbol, status="failed", error=str(error)))
+        except KeyboardInterrupt:
+            done = len(records) - len(errors)
+            again = "run the same command to go on"
+            display.say([f"interrupted: {done} of {len(symbols)} symbols are stored; {again}"])
+            raise
     return FetchReport(request=request, records=tuple(records), errors=errors)
 
 
@@ -144,6 +157,8 @@ def _symbols(request: FetchRequest, origin: Source) -> tuple[Symbol, ...]:
 
 def _fetch_one(request: FetchRequest, origin: Source, store: Store, symbol: Symbol) -> FetchRecord:
     """Fetch one symbol and store it, or only say what would become of it."""
+    if isinstance(origin, Yahoo):
+        return _update_one(request, origin, store, symbol)
     got = origin.fetch(symbol, request.interval, request.start, request.end)
     commit = store.preview(got.bars) if request.dry_run else store.put(got.bars, got.provenance)
     return FetchRecord(
@@ -154,4 +169,20 @@ def _fetch_one(request: FetchRequest, origin: Source, store: Store, symbol: Symb
         first=commit.bars.label(0),
         last=commit.bars.label(-1),
         notes=got.provenance.notes,
+    )
+
+
+def _update_one(request: FetchRequest, origin: Yahoo, store: Store, symbol: Symbol) -> FetchRecord:
+    """Ask a network for what is not stored yet, and store it."""
+    wanted = Wanted(symbol, request.interval, request.start, request.end, request.refetch)
+    found = bring(wanted, origin, store, dry_run=request.dry_run)
+    return FetchRecord(
+        symbol=symbol,
+        status=found.status,
+        change=found.change,
+        rows_added=found.rows_added,
+        rows_total=len(found.bars) if found.bars else 0,
+        first=found.bars.label(0) if found.bars else "",
+        last=found.bars.label(-1) if found.bars else "",
+        notes=found.notes,
     )

@@ -10,8 +10,9 @@ from forecaster.sources.parquet_format import parse_parquet
 from forecaster.sources.protocol import Source
 from forecaster.sources.samples import Samples
 from forecaster.sources.synthetic import Synthetic
+from forecaster.sources.yahoo import Yahoo
 
-SOURCES = ("bundled", "csv", "parquet", "samples", "synthetic")
+SOURCES = ("bundled", "csv", "parquet", "samples", "synthetic", "yahoo")
 
 
 def source(name: str, path: Path | None = None) -> Source:
@@ -26,6 +27,9 @@ def source(name: str, path: Path | None = None) -> Source:
         case "synthetic":
             _refuse(name, path)
             return Synthetic()
+        case "yahoo":
+            _refuse(name, path)
+            return Yahoo()
         case "csv":
             return FileSource(name, _wanted(name, path), parse_csv)
         case "parquet":

@@ -21,7 +21,7 @@ from forecaster.provenance import Provenance, content_sha256
 from forecaster.store.lock import locked
 from forecaster.store.manifest import Entry, Manifest
 from forecaster.store.merge import Status, merge
-from forecaster.store.segment import decode, encode
+from forecaster.store.segment import decode, encode, origin
 
 LIMIT_BYTES = 512 << 20  # of a segment
 LOCK_TIMEOUT_S = 10.0
@@ -86,6 +86,10 @@ class Store:
             if again == entry:
                 raise
             return self._read(again)  # a writer replaced it, and its segment was old enough to go
+
+    def origin(self, symbol: str, interval: str = "1d") -> Provenance:
+        """Where the bars come from; raises as `load`."""
+        return origin(read_regular(self._folder / self._find(symbol, interval).file, LIMIT_BYTES))
 
     def panel(self, symbols: Iterable[str], interval: str = "1d") -> Panel:
         """Verified bars of several symbols, in their order."""
@@ -176,10 +180,9 @@ class Store:
         """Remove leftovers, and segments that neither manifest names; a failure does no harm."""
         named = {self._folder / entry.file for entry in (*before.entries, *after.entries)}
         found = [*self._folder.glob("interval=*/symbol=*/*"), *self._folder.glob(".tmp-*")]
-        for path in found:
-            if path not in named:
-                with suppress(OSError):
-                    path.unlink()
+        for path in set(found) - named:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _entry(bars: Bars, provenance: Provenance, sha256: str) -> Entry:
