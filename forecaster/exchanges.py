@@ -3,7 +3,8 @@
 Names are those of exchange_calendars (XNYS); `calendar_name` knows them by Yahoo's codes.
 """
 
-from datetime import date, datetime, timedelta
+import warnings
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -59,9 +60,9 @@ def last_closed(name: str, now: datetime) -> date | None:
     if not name:
         return None
     calendar = _calendar(name)
-    closes = calendar.closes.loc[: now.date() + timedelta(days=1)]
-    closed = closes[closes <= now]
-    return closed.index[-1].date() if len(closed) else None
+    closes = calendar.closes.dt.tz_convert(None).to_numpy()
+    n = int(np.searchsorted(closes, np.datetime64(now.astimezone(UTC).replace(tzinfo=None))))
+    return calendar.sessions[n - 1].date() if n else None
 
 
 def count(name: str, first: date, last: date) -> int | None:
@@ -78,7 +79,9 @@ def count(name: str, first: date, last: date) -> int | None:
 def _calendar(name: str) -> "ExchangeCalendar":
     import exchange_calendars
 
-    return exchange_calendars.get_calendar(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas' on how the library reads its own columns
+        return exchange_calendars.get_calendar(name)
 
 
 def sessions_after(name: str, day: date, n: int) -> Times:

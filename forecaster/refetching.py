@@ -113,8 +113,9 @@ def plan(wanted: Wanted, stored: Stored | None, origin: Yahoo) -> Plan:
         return Plan(wanted.start, whole=False)
     if wanted.end is not None and wanted.end <= last:
         return Plan(None, whole=False, nothing=f"stored to {last} already: not asked")
-    closed = last_closed(calendar_name(stored.provenance.exchange), now - SETTLED_AFTER)
-    if wanted.interval == "1d" and closed is not None and min(closed, wanted.end or closed) <= last:
+    exchange = calendar_name(stored.provenance.exchange) if wanted.interval == "1d" else ""
+    closed = last_closed(exchange, now - SETTLED_AFTER)
+    if closed is not None and min(closed, wanted.end or closed) <= last:
         why = f"no session has closed since {last}: not asked"
         return Plan(None, whole=False, nothing=why)
     return Plan(stored.day(max(-OVERLAP, -len(stored.bars))), whole=False)

@@ -47,7 +47,11 @@ class Chart:
         )
 
     def printed(self) -> list[float]:
-        return [round(100 + 0.5 * i + (i % 7) * 0.25, 4) for i in range(len(self.days))]
+        """Closes as the market printed them: a split divides those from its ex-date on."""
+        value = [100 + 0.5 * i + (i % 7) * 0.25 for i in range(len(self.days))]
+        for ex, (new, old) in self.splits.items():
+            value = [v * old / new if d >= ex else v for v, d in zip(value, self.days, strict=True)]
+        return value
 
     def document(self, **columns: list[Any]) -> dict[str, Any]:
         """The document as Yahoo makes it: divided by the splits after each day."""
@@ -144,8 +148,34 @@ def refusal(code: str, description: str, status: int = 404) -> Reply:
 Scenario = Callable[[int, dict[str, str], BaseHTTPRequestHandler], Reply | None]
 
 
-def steady(document: dict[str, Any]) -> Scenario:
-    return lambda *_: reply(document)
+def steady(document: Any, *, whole: bool = False) -> Scenario:
+    """The document from the day on that is asked for; all of it with `whole`, or if it is odd."""
+
+    def answer(_: int, query: dict[str, str], __: BaseHTTPRequestHandler) -> Reply:
+        if whole or "period1" not in query:
+            return reply(document)
+        try:
+            return reply(since(int(query["period1"]), document))
+        except (KeyError, TypeError, IndexError):
+            return reply(document)
+
+    return answer
+
+
+def since(second: int, document: dict[str, Any]) -> dict[str, Any]:
+    """The document without what is before `second`."""
+    cut = json.loads(json.dumps(document))
+    result = cut["chart"]["result"][0]
+    keep = [i for i, t in enumerate(result["timestamp"]) if t >= second]
+    tables = (result["indicators"]["quote"][0], result["indicators"]["adjclose"][0], result)
+    for table in tables:
+        for name in ("open", "high", "low", "close", "volume", "adjclose", "timestamp"):
+            if name in table:
+                table[name] = [table[name][i] for i in keep]
+    for kind in result["events"].values():
+        for key in [key for key, event in kind.items() if event["date"] < second]:
+            del kind[key]
+    return cut
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pandas as pd
 import yfinance as yf
 from yfinance.data import YfData
 
-from forecaster.sources.yahoo.document import is_empty
+from forecaster.sources.yahoo.document import BadDocument, WrongSymbol, is_empty
 from forecaster.sources.yahoo.failures import Failure, empty, explain, explain_status
 from forecaster.sources.yahoo.session import GuardedSession
 
@@ -63,6 +63,8 @@ def ask(
             meta = {name: words[name] for name in META if name in words}
     except Exception as error:
         return _failure(session, symbol, error)
+    if frame.empty:
+        return empty(symbol)
     missing = [name for name in WANTED if name not in frame.columns]
     if missing or pd.DatetimeIndex(frame.index).tz is None:
         lacking = f"yfinance {yf.__version__} gave no {', '.join(missing) or 'time zone'}"
@@ -84,7 +86,7 @@ def _forget(session: GuardedSession) -> None:
 
 def _failure(session: GuardedSession, symbol: str, error: Exception) -> Failure:
     """What the last chart on the wire says, else what the exception says."""
-    if session.charts:
+    if session.charts and not isinstance(error, BadDocument | WrongSymbol):
         last = session.charts[-1]
         told = explain_status(symbol, last.status, last.body, last.retry_after)
         if told is not None:

@@ -32,7 +32,7 @@ def explain(symbol: str, error: Exception) -> Failure:
         case _ if name in ("NotAsked", "TooLarge"):
             line = f"{symbol}: Yahoo's answer is refused: {text}; try another network"
             return Failure(ProviderError(line), retry=False)
-        case _ if "Timeout" in {each.__name__ for each in type(error).__mro__}:
+        case _ if {"Timeout", "TimeoutError"} & {each.__name__ for each in type(error).__mro__}:
             line = f"{symbol}: Yahoo did not answer in time; {AGAIN}"
             return Failure(ProviderError(line), retry=True, general=True)
         case OSError():
