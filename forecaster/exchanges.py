@@ -47,6 +47,40 @@ CODES_OF_YAHOO = {
     "24/7": "CCC",
     "24/5": "CCY",
 }
+SUFFIXES = {
+    "": "XNYS",
+    "L": "XLON",
+    "DE": "XETR",
+    "F": "XFRA",
+    "PA": "XPAR",
+    "AS": "XAMS",
+    "BR": "XBRU",
+    "LS": "XLIS",
+    "MI": "XMIL",
+    "MC": "XMAD",
+    "SW": "XSWX",
+    "VI": "XWBO",
+    "ST": "XSTO",
+    "CO": "XCSE",
+    "HE": "XHEL",
+    "OL": "XOSL",
+    "IR": "XDUB",
+    "WA": "XWAR",
+    "TO": "XTSE",
+    "SA": "BVMF",
+    "MX": "XMEX",
+    "T": "XTKS",
+    "HK": "XHKG",
+    "AX": "XASX",
+    "KS": "XKRX",
+    "SS": "XSHG",
+    "SZ": "XSHG",
+    "NS": "XBOM",
+    "BO": "XBOM",
+    "TW": "XTAI",
+}
+SINCE = np.datetime64("1990-01-01")
+FITTING, LEAST = 260, 60  # bars that must be a calendar's sessions: a year has its holidays
 NAMES = {code: name for name, codes in CODES_OF_YAHOO.items() for code in codes.split()}
 
 
@@ -78,14 +112,31 @@ def count(name: str, first: date, last: date) -> int | None:
 @lru_cache(maxsize=16)
 def _calendar(name: str) -> "ExchangeCalendar":
     import exchange_calendars
+    import pandas as pd
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pandas' on how the library reads its own columns
-        return exchange_calendars.get_calendar(name)
+        since = pd.Timestamp(SINCE)
+        bound = exchange_calendars.get_calendar(name).bound_min() or since
+        return exchange_calendars.get_calendar(name, start=max(bound, since))
 
 
-def sessions_after(name: str, day: date, n: int) -> Times:
-    """[<= n] labels of the sessions after `day`: a calendar ends a year from now."""
-    sessions = _calendar(name).sessions
-    later = sessions[sessions > np.datetime64(day)][:n]
-    return later.to_numpy().astype("datetime64[us]")
+def next_sessions(symbol: str, labels: Times, n: int) -> Times | None:
+    """[n] labels after `labels` [T] of daily bars; None where no calendar is known to fit.
+
+    A symbol's suffix says where it is listed (Yahoo's names; none is New York); that is believed
+    where the labels of a year are that calendar's sessions, all of them and no other.
+    """
+    suffix = symbol.rpartition(".")[2] if "." in symbol else ""
+    recent = labels[-FITTING:]
+    if suffix not in SUFFIXES or len(recent) < LEAST or recent[0] < SINCE:
+        return None
+    sessions = _sessions(SUFFIXES[suffix])
+    inside = sessions[(sessions >= recent[0]) & (sessions <= recent[-1])]
+    later = sessions[sessions > recent[-1]][:n]
+    return later if np.array_equal(inside, recent) and len(later) == n else None
+
+
+@lru_cache(maxsize=16)
+def _sessions(name: str) -> Times:
+    return _calendar(name).sessions.to_numpy().astype("datetime64[us]")

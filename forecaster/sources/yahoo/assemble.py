@@ -58,7 +58,7 @@ def assemble(question: Question, answer: Answer) -> Delivery:
     )
     bars = replace(bars, adjustment=adjustment(bars, events))
     check_units(bars)
-    check_factors(bars, frame["Adj Close"].to_numpy(dtype=np.float64)[keep], notes, factor)
+    check_factors(bars, frame["Adj Close"].to_numpy(dtype=np.float64)[keep], notes)
     meta = answer.meta
     rows = len(json.loads(answer.body)["chart"]["result"][0]["timestamp"])
     if question.interval == "1d" and rows > len(frame):

@@ -5,7 +5,6 @@ whatever Python raises. So the bytes are checked first, and refused in words.
 """
 
 import json
-import math
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,6 +14,7 @@ from forecaster.errors import printable
 COLUMNS = ("open", "high", "low", "close", "volume")
 MOST_ROWS = 1_000_000
 FIRST_TIME, LAST_TIME = -8_520_336_000, 7_258_118_400  # the years 1700 to 2199
+LARGEST = 1e15  # a price or volume above it is none; NaN is refused with it
 SHOWN = 40  # characters of an answer in a message
 
 
@@ -29,12 +29,14 @@ class WrongSymbol(ValueError):  # noqa: N818
 def check_chart(body: bytes, symbol: str) -> None:
     """Refuse `body` unless it is a chart of `symbol`, an explained refusal, or an empty chart."""
     chart = _object(_object(_parsed(body), "the answer").get("chart"), "chart")
-    if chart.get("error") is not None:
+    if "error" not in chart or "result" not in chart:
+        raise BadDocument("chart has no error or no result")
+    if chart["error"] is not None:
         description = _object(chart["error"], "chart.error").get("description")
         if not isinstance(description, str):
             raise BadDocument("chart.error has no description")
         return
-    results = chart.get("result")
+    results = chart["result"]
     if results is None or results == []:
         return
     if not isinstance(results, list) or len(results) != 1:
@@ -91,14 +93,19 @@ def _check_meta(meta: dict[str, Any], symbol: str) -> None:
         ZoneInfo(meta["exchangeTimezoneName"])
     except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
         raise BadDocument("meta.exchangeTimezoneName is no time zone") from None
+    for key in ("firstTradeDate", "regularMarketTime"):
+        if meta.get(key) is not None:
+            _whole(meta[key], f"meta.{key}")
     _check_periods(meta)
 
 
 def _check_periods(meta: dict[str, Any]) -> None:
     periods = _object(meta.get("currentTradingPeriod", {}), "meta.currentTradingPeriod")
     for name, period in periods.items():
+        if not {"timezone", "gmtoffset"} <= _object(period, name).keys():
+            raise BadDocument(f"meta.currentTradingPeriod.{name} has no time zone")
         for key in ("start", "end"):
-            _whole(_object(period, name).get(key), f"meta.currentTradingPeriod.{name}.{key}")
+            _whole(period.get(key), f"meta.currentTradingPeriod.{name}.{key}")
 
 
 def _check_rows(result: dict[str, Any]) -> None:
@@ -123,14 +130,18 @@ def _check_rows(result: dict[str, Any]) -> None:
 
 
 def _check_events(events: dict[str, Any]) -> None:
-    wanted = {"dividends": ("amount",), "splits": ("numerator", "denominator")}
+    wanted = {
+        "dividends": ("amount",),
+        "capitalGains": ("amount",),
+        "splits": ("numerator", "denominator"),
+    }
     for kind, names in wanted.items():
         for each in _object(events.get(kind, {}), f"events.{kind}").values():
             event = _object(each, f"events.{kind}")
             _whole(event.get("date"), f"events.{kind}.date")
             for name in names:
-                _column([event.get(name)], f"events.{kind}.{name}", 1)
-                if event[name] is None or event[name] <= 0:
+                value = _column([event.get(name)], f"events.{kind}.{name}", 1)[0]
+                if value is None or value <= 0:
                     raise BadDocument(f"events.{kind}.{name} is not above 0")
 
 
@@ -152,7 +163,7 @@ def _column(values: Any, name: str, length: int) -> list[float | None]:
         raise BadDocument(f"{name} is not a list with a value a row")
     for value in values:
         legal = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-        if not legal or (value is not None and not (abs(value) < 1e300 and math.isfinite(value))):
+        if not legal or (value is not None and not abs(value) < LARGEST):
             raise BadDocument(f"{name} has {printable(repr(value))[:SHOWN]}, not a number")
     return values
 

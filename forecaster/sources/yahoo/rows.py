@@ -103,16 +103,17 @@ def check_units(bars: Bars) -> None:
         )
 
 
-def check_factors(bars: Bars, adj_close: Floats, notes: list[str], factor: Floats) -> None:
+def check_factors(bars: Bars, adj_close: Floats, notes: list[str]) -> None:
     """Note where Yahoo's adjusted closes are not those of its own events, which are used."""
     if bars.interval != "1d":
         return
-    ratio = adj_close * factor / (bars.close * bars.adjustment * factor)
-    ratio = ratio / ratio[-1]
-    off = np.abs(ratio - 1) > FACTOR_TOLERANCE
-    worst = float(np.nanmax(np.abs(ratio - 1)))
-    note(notes, f"adjusted by Yahoo up to {worst:.1%} off its events, which are used",
-          bars.opened_at[off])  # fmt: skip
+    if not (adj_close > 0).all():
+        notes.append("some adjusted closes of Yahoo are no prices: its events are used")
+        return
+    ratio = adj_close / (bars.close * bars.adjustment)
+    off = np.abs(ratio / ratio[-1] - 1)
+    what = f"adjusted by Yahoo up to {off.max():.1%} off its events, which are used"
+    note(notes, what, bars.opened_at[off > FACTOR_TOLERANCE])
 
 
 def note(notes: list[str], what: str, times: Times) -> None:
