@@ -49,6 +49,12 @@ def start(fake: FakeYahoo, root: Path, *symbols: str) -> subprocess.Popen[str]:
     )
 
 
+def finish(fake: FakeYahoo, root: Path) -> None:
+    process = start(fake, root, *SYMBOLS)
+    process.communicate(timeout=300)
+    assert process.returncode == 0
+
+
 @pytest.fixture
 def fake() -> Iterator[FakeYahoo]:
     with serving(FakeYahoo()) as made:
@@ -75,22 +81,26 @@ def test_f25_a_signal_during_a_hang(
         assert process.poll() is None
     sent = time.monotonic()
     process.send_signal(number)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == code
-    assert time.monotonic() - sent < 2
-    assert "interrupted: 2 of 4 symbols are stored; run the same command to go on" in said
-    assert "Traceback" not in said
+    assert process.stderr is not None
+    said = process.stderr.readline()
+    noticed = time.monotonic() - sent
+    assert said == "interrupted: 2 of 4 symbols are stored; run the same command to go on\n"
+    assert process.stderr.read().strip() == ""
+    process.stderr.close()
+    assert process.wait(30) == code
+    assert noticed < 2
+    assert time.monotonic() - sent < 6  # the socket would have kept it 9 s
     assert [entry.symbol for entry in Store(tmp_path).entries()] == ["S00", "S01"]
 
 
 def test_f24_killed_at_random_and_run_again(fake: FakeYahoo, tmp_path: Path) -> None:
-    """12 SIGKILLs over fetches of 20 symbols; what was committed is not asked for again."""
+    """6 SIGKILLs over fetches of 20 symbols; what was committed is not asked for again."""
     whole = tmp_path / "whole"
-    assert start(fake, whole, *SYMBOLS).wait(120) == 0
+    finish(fake, whole)
     wanted = Store(whole).digest(SYMBOLS)
     rng = random.Random(0)
     torn = tmp_path / "torn"
-    for _ in range(12):
+    for _ in range(6):
         before = {entry.symbol for entry in Store(torn).entries()} if torn.exists() else set()
         asked = len(fake.asked)
         process = start(fake, torn, *SYMBOLS)
@@ -105,5 +115,5 @@ def test_f24_killed_at_random_and_run_again(fake: FakeYahoo, tmp_path: Path) -> 
         assert not before & {symbol for symbol, _ in fake.asked[asked:]}
         for entry in after:
             assert len(Store(torn).load(entry.symbol)) == 90
-    assert start(fake, torn, *SYMBOLS).wait(120) == 0
+    finish(fake, torn)
     assert Store(torn).digest(SYMBOLS) == wanted
