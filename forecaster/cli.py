@@ -23,12 +23,15 @@ def cli() -> None:
 @cli.command()
 @click.argument("symbols", nargs=-1)
 @click.option(
-    "--source", default="bundled", show_default=True, help="bundled, csv, MODULE:CLASS, ..."
+    "--source", default="bundled", show_default=True, help="bundled, csv, yahoo, MODULE:CLASS."
 )
 @click.option("--interval", default="1d", show_default=True)
 @click.option("--start", metavar="YYYY-MM-DD", help="First day.")
 @click.option("--end", metavar="YYYY-MM-DD", help="Last day.")
 @click.option("--path", type=FILE, help="The file of --source csv, parquet or tradingview.")
+@click.option(
+    "--refetch", is_flag=True, help="Ask yahoo for all again; let it replace what differs."
+)
 @options("store", "dry", "json", "quiet")
 def fetch(**given: Any) -> None:
     """Bring bars into the store.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.bars import Bars
+from forecaster.events import Event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,10 @@ class Provenance:
     sha256: str  # of the file that they were read from; empty where there is no file
     fetched_at: str  # UTC, ISO 8601
     notes: tuple[str, ...] = ()  # what was dropped or is unknown, one line each
+    currency: str = ""  # these three where the source tells; GBp is pence
+    exchange: str = ""  # the source's own code
+    timezone: str = ""
+    events: tuple[Event, ...] = ()  # what the adjustment is made of, where the source tells
 
 
 def content_sha256(bars: Bars) -> str:

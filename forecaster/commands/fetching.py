@@ -23,6 +23,7 @@ class Fetch(Output):
     path: Path | None = None
     store: Path = Path("data")
     dry_run: bool = False
+    refetch: bool = False
 
 
 def fetch(given: Fetch) -> None:
@@ -37,6 +38,7 @@ def fetch(given: Fetch) -> None:
             path=given.path,
             store=given.store,
             dry_run=given.dry_run,
+            refetch=given.refetch,
         )
     )
     if not given.result(report.as_json()) and not given.quiet:

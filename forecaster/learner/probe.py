@@ -42,6 +42,8 @@ def question_arrays(fitted: FittedLearner, past: Panel, origins: Origins) -> Arr
         for name, values in _arrays(batch).items():
             if len(values):
                 parts.setdefault(name, []).append(values[window])
+    if not order:
+        return {}
     back = np.argsort(np.concatenate(order))
     return {name: np.concatenate(values)[back] for name, values in parts.items()}
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from forecaster.bars import Bars, Floats, Panel, Times, duration
 from forecaster.errors import DataError
+from forecaster.exchanges import next_sessions
 from forecaster.features import range_variance
 from forecaster.frames import TARGET, Keys, checked
 from forecaster.protocol import Origins
@@ -91,9 +92,9 @@ def _returns(bars: Bars, at: NDArray[np.int64], steps: NDArray[np.int64]) -> Flo
 
 
 def _later(bars: Bars, n: int) -> Times:
-    """[n] labels after the last bar, guessed: no exchange's holidays are known here.
+    """[n] labels after the last bar: sessions of its exchange where one fits, else guessed.
 
-    Daily bars skip Saturdays and Sundays unless one of the last fourteen bars fell on one;
+    Guesses skip Saturdays and Sundays unless one of the last fourteen daily bars fell on one;
     intraday bars go on without a night. Good enough for rows that no score has seen yet.
     """
     step = duration(bars.interval)
@@ -101,4 +102,7 @@ def _later(bars: Bars, n: int) -> Times:
     days = bars.opened_at[-14:].astype("datetime64[D]")
     if bars.interval != "1d" or not np.is_busday(days).all():
         return last + step * np.arange(1, n + 1)
+    known = next_sessions(str(bars.symbol), bars.opened_at, n)
+    if known is not None:
+        return known
     return np.busday_offset(days[-1], np.arange(1, n + 1)).astype("datetime64[us]")

@@ -1,5 +1,6 @@
 """Sources by name: the one place that knows them all."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from forecaster.errors import UsageError, suggestion
@@ -12,16 +13,23 @@ from forecaster.sources.protocol import Source
 from forecaster.sources.samples import Samples
 from forecaster.sources.synthetic import Synthetic
 from forecaster.sources.tradingview_format import parse_tradingview
+from forecaster.sources.yahoo import Yahoo
 
-SOURCES = ("bundled", "csv", "parquet", "samples", "synthetic", "tradingview")
+SOURCES = ("bundled", "csv", "parquet", "samples", "synthetic", "tradingview", "yahoo")
 
 
 def source(name: str, path: Path | None = None) -> Source:
     """The source `name`. Raises UsageError for an unknown name, a path missing, a path too many."""
     match name:
-        case "bundled" | "samples" | "synthetic":
+        case "bundled" | "samples" | "synthetic" | "yahoo":
             _refuse(name, path)
-            return {"bundled": Bundled, "samples": Samples, "synthetic": Synthetic}[name]()
+            plain: dict[str, Callable[[], Source]] = {
+                "bundled": Bundled,
+                "samples": Samples,
+                "synthetic": Synthetic,
+                "yahoo": Yahoo,
+            }
+            return plain[name]()
         case "csv":
             return FileSource(name, _wanted(name, path), parse_csv)
         case "parquet":

@@ -8,7 +8,7 @@ from forecaster.bars import Bars
 from forecaster.errors import DataError, StorageError, UsageError
 from forecaster.provenance import Provenance, content_sha256
 from forecaster.store.manifest import Entry
-from forecaster.store.segment import decode, decode_with_origin
+from forecaster.store.segment import decode, decode_with_origin, origin
 
 LIMIT_BYTES = 512 << 20  # of a segment
 
@@ -48,6 +48,11 @@ def read_segment(folder: Path, entry: Entry) -> Bars:
             f" run `forecaster fetch {entry.symbol}` for all of {entry.first} to {entry.last}"
         ) from error
     return bars
+
+
+def read_origin(folder: Path, entry: Entry) -> Provenance:
+    """Where the entry's bars come from. Raises StorageError, and ValueError if it is not told."""
+    return origin(read_regular(folder / entry.file, LIMIT_BYTES))
 
 
 def adopted(folder: Path, path: Path) -> Entry | None:

@@ -5,7 +5,7 @@ polars read; the schema's metadata, key `forecaster`, repeats them with where th
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecaster.bars import Bars, Floats
+from forecaster.events import Event
 from forecaster.provenance import Provenance, content_sha256
 from forecaster.symbols import Symbol
 
@@ -80,6 +81,19 @@ def decode_with_origin(data: bytes) -> tuple[Bars, dict[str, Any]]:
         **columns,
     )
     return bars, about
+
+
+def origin(data: bytes) -> Provenance:
+    """Where the bars of a segment come from. Raises ValueError where it does not say."""
+    try:
+        metadata = pq.ParquetFile(pa.BufferReader(data)).schema_arrow.metadata or {}
+        about = json.loads(metadata[METADATA_KEY])
+        events = tuple(Event(**event) for event in about.pop("events", ()))
+        known = {each.name for each in fields(Provenance)}
+        told = {name: value for name, value in about.items() if name in known}
+        return Provenance(**{**told, "notes": tuple(told["notes"]), "events": events})
+    except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(str(error).splitlines()[0]) from error
 
 
 def _nullable(values: Floats) -> pa.Array:

@@ -24,7 +24,7 @@ from forecaster.store.lock import locked
 from forecaster.store.manifest import Entry, Manifest
 from forecaster.store.merge import Status, merge
 from forecaster.store.notes import read_note, write_note
-from forecaster.store.reading import entry_of, read_segment
+from forecaster.store.reading import entry_of, read_origin, read_segment
 from forecaster.store.segment import encode
 
 LOCK_TIMEOUT_S = 10.0
@@ -89,6 +89,10 @@ class Store:
             if again == entry:
                 raise
             return self._read(again)  # a writer replaced it, and its segment was old enough to go
+
+    def origin(self, symbol: str, interval: str = "1d") -> Provenance:
+        """Where the bars come from; raises as `load`."""
+        return read_origin(self._folder, self._find(symbol, interval))
 
     def panel(self, symbols: Iterable[str], interval: str = "1d") -> Panel:
         """Verified bars of several symbols, in their order."""

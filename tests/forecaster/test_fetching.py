@@ -72,6 +72,7 @@ def test_json_is_one_object_of_plain_values(tmp_path: Path) -> None:
     assert fine == {
         "symbol": "VIXCLS",
         "status": "added",
+        "change": "",
         "rows_added": 1259,
         "rows_total": 1259,
         "first": "2014-01-03",

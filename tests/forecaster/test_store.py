@@ -101,6 +101,7 @@ def test_layout_manifest_and_metadata(store: Store) -> None:
     assert set(about) == {
         *("source", "package", "version", "sha256", "fetched_at", "notes", "schema_version"),
         *("symbol", "interval", "rows", "first", "last", "content"),
+        *("currency", "exchange", "timezone", "events"),
     }
 
 

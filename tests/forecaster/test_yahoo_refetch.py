@@ -1,0 +1,262 @@
+"""Fetching again: what is asked, what is recognised, and that no stored price ever changes."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fake_yahoo import NOW, Chart, steady, weekdays
+from yahoo_harness import Desk, desk
+
+from forecaster.bars import Bars
+from forecaster.errors import DataError
+from forecaster.fetching import FetchRequest, fetch
+
+DAYS = weekdays(date(2023, 11, 1), date(2024, 5, 6))
+BEFORE = DAYS[:-5]
+OLD = Chart(days=BEFORE)
+THEN = datetime(2024, 4, 29, 22, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def yahoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A store with all but the last five days, and a clock that has gone on."""
+    with desk(tmp_path / "data", monkeypatch) as made:
+        made.now = THEN
+        made.has("GOOD", steady(OLD.document()))
+        assert made.record("GOOD").rows_total == len(BEFORE)
+        made.now = NOW
+        made.fake.asked.clear()
+        yield made
+
+
+def prices(bars: Bars, n: int) -> np.ndarray:
+    return np.stack([getattr(bars, k)[:n] for k in ("open", "high", "low", "close", "volume")])
+
+
+def test_append_asks_for_ten_stored_days_and_the_rest(yahoo: Desk) -> None:
+    before = yahoo.store.load("GOOD")
+    yahoo.has("GOOD", steady(Chart(days=DAYS).document()))
+    record = yahoo.record("GOOD")
+    assert (record.status, record.change, record.rows_added) == ("appended", "append", 5)
+    first = int(dict(yahoo.fake.asked)["GOOD"]["period1"])
+    assert datetime.fromtimestamp(first, UTC).date() == BEFORE[-10]
+    after = yahoo.store.load("GOOD")
+    assert prices(after, len(before)).tobytes() == prices(before, len(before)).tobytes()
+    assert yahoo.record("GOOD").notes == ("no session has closed since 2024-05-06: not asked",)
+    assert yahoo.fake.charts("GOOD") == 1
+
+
+def test_resume_asks_only_for_what_is_missing(yahoo: Desk) -> None:
+    yahoo.has("GOOD", steady(Chart(days=DAYS).document()))
+    yahoo.fetch("GOOD")
+    yahoo.fake.asked.clear()
+    yahoo.has("LATE", steady(Chart("LATE", days=DAYS).document()))
+    report = yahoo.fetch("GOOD", "LATE", "GOOD2")
+    assert [r.status for r in report.records] == ["same", "added", "failed"]
+    assert {symbol for symbol, _ in yahoo.fake.asked} == {"LATE", "GOOD2"}
+
+
+def test_what_is_stored_is_not_asked_for_again(yahoo: Desk) -> None:
+    for end in (date(2024, 4, 29), date(2024, 3, 1)):
+        record = yahoo.record("GOOD", end=end)
+        assert record.notes == ("stored to 2024-04-29 already: not asked",)
+    assert yahoo.fake.asked == []
+
+
+def test_a_holiday_is_no_reason_to_ask(yahoo: Desk) -> None:
+    yahoo.now = datetime(2024, 4, 30, 13, 0, tzinfo=UTC)  # before the next session closes
+    assert yahoo.record("GOOD").status == "same"
+    assert yahoo.fake.asked == []
+
+
+@pytest.mark.parametrize("ratio", [(2, 1), (3, 2), (1, 20), (100, 1)])
+def test_f15_a_split_since_the_last_fetch(yahoo: Desk, ratio: tuple[int, int]) -> None:
+    before = yahoo.store.load("GOOD")
+    chart = Chart(days=DAYS, splits={DAYS[-3]: ratio})
+    yahoo.has("GOOD", steady(chart.document()))
+    record = yahoo.record("GOOD")
+    assert record.error == ""
+    assert (record.status, record.change, record.rows_added) == ("replaced", "split", 5)
+    factor = ratio[1] / ratio[0]
+    assert record.notes == (
+        f"new: split {ratio[0] / ratio[1]:.6g} of {DAYS[-3]}: earlier adjustments x{factor:.6g}",
+    )
+    after = yahoo.store.load("GOOD")
+    assert prices(after, len(before)).tobytes() == prices(before, len(before)).tobytes()
+    np.testing.assert_allclose(after.close, chart.printed(), rtol=1e-12)
+    assert after.adjustment.tolist() == [factor] * (len(DAYS) - 3) + [1.0] * 3
+    assert np.abs(np.diff(np.log(after.adjusted().close))).max() < 0.02  # no seam
+    assert yahoo.fake.charts("GOOD") == 2  # the overlap, then all of it
+
+
+def test_f15_a_split_that_nobody_announced(yahoo: Desk) -> None:
+    before = yahoo.digest("GOOD")
+    document = Chart(days=DAYS, splits={DAYS[-3]: (4, 1)}).document()
+    del document["chart"]["result"][0]["events"]["splits"]
+    yahoo.has("GOOD", steady(document))
+    failure = yahoo.fetch("GOOD").failure
+    assert isinstance(failure, DataError)
+    assert "GOOD: history changed by x0.25 from 2024-04-16 on, and no split says why" in str(
+        failure
+    )
+    assert yahoo.digest("GOOD") == before
+    record = yahoo.record("GOOD", refetch=True)
+    assert (record.status, record.change) == ("replaced", "all")
+    assert yahoo.digest("GOOD") != before
+
+
+def test_a_dividend_since_the_last_fetch(yahoo: Desk) -> None:
+    before = yahoo.store.load("GOOD")
+    yahoo.has("GOOD", steady(Chart(days=DAYS, dividends={DAYS[-2]: 1.5}).document()))
+    record = yahoo.record("GOOD")
+    assert (record.status, record.change, record.rows_added) == ("replaced", "dividend", 5)
+    after = yahoo.store.load("GOOD")
+    factor = 1 - 1.5 / after.close[-3]
+    assert record.notes[0].endswith(f"of {DAYS[-2]}: earlier adjustments x{factor:.6g}")
+    assert prices(after, len(before)).tobytes() == prices(before, len(before)).tobytes()
+    assert after.adjustment.tolist() == pytest.approx([factor] * (len(DAYS) - 2) + [1.0] * 2)
+
+
+def test_f16_rewritten_adjusted_closes_alone_change_nothing(yahoo: Desk) -> None:
+    before = yahoo.digest("GOOD")
+    document = OLD.document()
+    adjclose = document["chart"]["result"][0]["indicators"]["adjclose"][0]["adjclose"]
+    yahoo.has(
+        "GOOD", steady(OLD.document(adjclose=[c * 0.9 for c in adjclose[:50]] + adjclose[50:]))
+    )
+    record = yahoo.record("GOOD")
+    assert record.status == "same"
+    assert yahoo.digest("GOOD") == before
+    assert yahoo.record("GOOD", refetch=True).notes == (
+        "50 bars, the first 2023-11-01 adjusted by Yahoo up to 10.0% off its events,"
+        " which are used",
+    )
+    assert yahoo.digest("GOOD") == before
+
+
+def test_f17_a_bar_is_revised(yahoo: Desk) -> None:
+    before = yahoo.store.load("GOOD")
+    close = list(Chart(days=DAYS).printed())
+    close[-8] += 0.5
+    yahoo.has("GOOD", steady(Chart(days=DAYS).document(close=close, adjclose=close)))
+    record = yahoo.record("GOOD")
+    assert (record.status, record.change, record.rows_added) == ("appended", "revised", 5)
+    stored, now = close[-8] - 0.5, close[-8]
+    assert record.notes == (
+        f"1 of 10 bars revised by Yahoo, kept as stored: {DAYS[-8]} close {stored:g} now {now:g}",
+    )
+    after = yahoo.store.load("GOOD")
+    assert prices(after, len(before)).tobytes() == prices(before, len(before)).tobytes()
+    assert yahoo.record("GOOD", refetch=True).status == "replaced"
+    assert yahoo.store.load("GOOD").close[-8] == now
+
+
+def test_many_bars_are_revised(yahoo: Desk) -> None:
+    close = [c * (1 + 0.01 * (i % 3)) for i, c in enumerate(Chart(days=DAYS).printed())]
+    yahoo.has("GOOD", steady(Chart(days=DAYS).document(close=close, high=[1e3] * len(DAYS))))
+    failure = yahoo.fetch("GOOD").failure
+    assert isinstance(failure, DataError)
+    assert "10 of 10 stored bars from 2024-04-16 on are others now" in str(failure)
+
+
+def test_a_gap_is_refused(yahoo: Desk) -> None:
+    before = yahoo.digest("GOOD")
+    yahoo.has("GOOD", steady(Chart(days=DAYS[-3:]).document()))
+    failure = yahoo.fetch("GOOD").failure
+    assert isinstance(failure, DataError)
+    assert "GOOD: gap: stored is 2023-11-01 to 2024-04-29, Yahoo has 2024-05-02" in str(failure)
+    assert yahoo.digest("GOOD") == before
+
+
+def test_a_bar_that_yahoo_no_longer_has_is_kept(yahoo: Desk) -> None:
+    days = [day for day in DAYS if day != DAYS[-9]]
+    full = Chart(days=DAYS).document()["chart"]["result"][0]["indicators"]["quote"][0]
+    kept = [i for i, d in enumerate(DAYS) if d in days]
+    columns = {n: [full[n][i] for i in kept] for n in ("open", "high", "low", "close")}
+    yahoo.has("GOOD", steady(Chart(days=days).document(**columns, adjclose=columns["close"])))
+    record = yahoo.record("GOOD")
+    assert record.notes == (f"1 stored bars are no longer Yahoo's, kept: {DAYS[-9]}",)
+    assert record.rows_total == len(DAYS)
+
+
+def test_float_noise_is_no_revision(yahoo: Desk) -> None:
+    before = yahoo.digest("GOOD")
+    close = [c * (1 + 3e-8) for c in OLD.printed()]
+    yahoo.has("GOOD", steady(OLD.document(close=close)))
+    assert yahoo.record("GOOD").status == "same"
+    assert yahoo.digest("GOOD") == before
+
+
+def test_earlier_days_are_joined_in_front(yahoo: Desk) -> None:
+    days = weekdays(date(2023, 9, 1), DAYS[-1])
+    late = Chart(days=days)
+    shift = len(days) - len(DAYS)
+    columns = {n: [100.0 - shift + i + k for i in range(len(days))]
+               for n, k in (("open", 0), ("high", 1), ("low", -1), ("close", 0))}  # fmt: skip
+    yahoo.has("OTHER", steady(Chart("OTHER", days=days[40:]).document(
+        **{n: v[40:] for n, v in columns.items()})))  # fmt: skip
+    assert yahoo.record("OTHER").change == "first"
+    yahoo.has("OTHER", steady(replace(late, symbol="OTHER").document(**columns)))
+    record = yahoo.record("OTHER", start=date(2023, 9, 1))
+    assert (record.change, record.rows_added, record.first) == ("append", 40, "2023-09-01")
+
+
+def test_dry_run_asks_nobody_and_writes_nothing(yahoo: Desk) -> None:
+    before = sorted(yahoo.root.rglob("*"))
+    report = yahoo.fetch("GOOD", "NEW", dry_run=True)
+    assert [r.status for r in report.records] == ["planned", "planned"]
+    assert [r.notes for r in report.records] == [
+        ("would ask for 2024-04-16 to 2024-05-06: 15 sessions of XNYS",),
+        ("would ask for the first bar to 2024-05-06",),
+    ]
+    assert not yahoo.fake.asked
+    assert sorted(yahoo.root.rglob("*")) == before
+
+
+def test_the_report_is_plain_json(yahoo: Desk) -> None:
+    yahoo.has("GOOD", steady(Chart(days=DAYS, dividends={DAYS[-2]: 1.5}).document()))
+    document = json.loads(json.dumps(yahoo.fetch("GOOD", "NONE").as_json(), allow_nan=False))
+    assert document["exit_code"] == 8
+    good, none = document["symbols"]
+    assert (good["change"], good["rows_added"], good["last"]) == ("dividend", 5, "2024-05-06")
+    assert (none["status"], none["change"]) == ("failed", "")
+
+
+def test_a_damaged_segment_is_fetched_whole(yahoo: Desk) -> None:
+    segment = next(yahoo.root.rglob("*.parquet"))
+    segment.write_bytes(segment.read_bytes()[:-9])
+    yahoo.has("GOOD", steady(Chart(days=DAYS).document()))
+    assert yahoo.record("GOOD").status == "replaced"
+    assert len(yahoo.store.load("GOOD")) == len(DAYS)
+
+
+def test_another_source_is_not_refetched(tmp_path: Path) -> None:
+    request: dict[str, Any] = {"symbols": ("IBM",), "store": tmp_path, "refetch": True}
+    with pytest.raises(Exception, match="source bundled is always read whole: leave out --refetch"):
+        fetch(FetchRequest(**request))
+
+
+def test_hourly_bars(yahoo: Desk) -> None:
+    """UTC starts over a change of the clocks; the running hour is not stored."""
+    chart = Chart("HOUR")
+    days = [date(2024, 3, 8), date(2024, 3, 11), date(2024, 3, 12)]  # clocks go forward on the 10th
+    times = [chart.second(day, 10) + 3600 * i for day in days for i in range(6)]
+    zone = {"timezone": "EST", "gmtoffset": 0}
+    periods = [[{**zone, "start": chart.second(d, 9), "end": chart.second(d, 16)}] for d in days]
+    shown = replace(chart, days=[date(2024, 3, 8)] * 18, meta={"tradingPeriods": periods})
+    document = shown.document(timestamp=times)
+    yahoo.has("HOUR", steady(document))
+    yahoo.now = datetime(2024, 3, 12, 19, 30, tzinfo=UTC)  # the hour from 19:00 is running
+    record = yahoo.record("HOUR", interval="1h")
+    assert record.rows_total == 17
+    assert (record.first, record.last) == ("2024-03-08T15:00:00", "2024-03-12T18:00:00")
+    bars = yahoo.store.load("HOUR", "1h")
+    hours = bars.opened_at.astype("datetime64[h]").astype(int) % 24
+    assert hours.tolist() == [15, 16, 17, 18, 19, 20, *range(14, 20), *range(14, 19)]
+    yahoo.now += timedelta(hours=1)
+    assert yahoo.record("HOUR", interval="1h").rows_added == 1
