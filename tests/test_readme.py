@@ -85,7 +85,7 @@ def test_every_command_is_in_the_readme_and_has_help(name: str, command: click.C
 
 def test_the_set_up_lines_are_those_of_ci():
     lines = re.findall(r"^python3 -m venv .*$", README, re.M)
-    assert [line.rsplit("&& ", 1)[1] for line in lines] == ["forecaster backtest", "pytest"]
+    assert [line.rsplit("&& ", 1)[1] for line in lines] == ["forecaster backtest", "pytest -n auto"]
     assert len({line.rsplit(" && ", 1)[0] for line in lines}) == 1
 
 
