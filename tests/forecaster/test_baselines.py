@@ -140,3 +140,13 @@ def test_names_are_keys_and_naive_ones_are_always_in():
     assert len(choose(("all",))) == len(BASELINES)
     with pytest.raises(UsageError, match=r"baseline 'garch' is unknown; did you mean"):
         choose(("garch",))
+
+
+def test_boosted_quantiles_need_no_volume():
+    """A regressor that no symbol has: once an error out of scikit-learn's bins."""
+    panel = Panel(
+        tuple(replace(bars, volume=np.full(len(bars), np.nan)) for bars in walk_panel(400))
+    )
+    fitted = BASELINES["boosted_quantiles"].fit(panel, (1,))
+    origins = Origins(np.zeros(5, dtype=np.int64), np.arange(390, 395))
+    assert np.isfinite(fitted.forecast(panel, origins, (1,)).logpdf(np.zeros((5, 1)))).all()
