@@ -4,6 +4,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -229,26 +230,29 @@ def test_a_short_history_loses_nothing_to_its_prior(tmp_path: Path):
 
 @pytest.mark.slow
 def test_planted_a_hundred_steps_on_a_short_history_lose(tmp_path: Path):
-    panel = walk_panel(1400, 1, seed=11)
+    """Tested on 2,000 bars: on the 800 of the test above, p could not tell."""
+    panel = walk_panel(2600, 1, seed=11)
     gain, p = lost(panel, tmp_path / "run", LearnerConfig(seeds=2, steps=100), 600)
-    assert gain < -0.005, p  # one series: p is 0.15, and no judge of it
+    assert gain < -0.005
+    assert p < 0.05
 
 
-# Twenty symbols in which nothing can be found: 0.002 to 0.005 nats are lost to the prior.
+# An open finding: of twenty symbols in which nothing can be found, networks learn noise by heart.
+# Strict, as all xfail here: a case that passes must leave this list.
 LOSE = {("walk", 600, 20), ("walk", 2500, 20), ("market", 600, 20)}
+loses = pytest.mark.xfail(reason="0.002 to 0.005 nats below the prior, with 2 networks as with 8")
+PANELS = [
+    pytest.param(*case, marks=loses if case in LOSE else ())
+    for case in product(("walk", "garch", "market"), (600, 2500), (1, 5, 20))
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("symbols", [1, 5, 20])
-@pytest.mark.parametrize("bars", [600, 2500])
-@pytest.mark.parametrize("kind", ["walk", "garch", "market"])
+@pytest.mark.parametrize(("kind", "bars", "symbols"), PANELS)
 def test_no_panel_loses_to_its_prior(kind: str, bars: int, symbols: int, tmp_path: Path):
     make = {"walk": walk_panel, "garch": garch_panel}
     panel = many(symbols, bars + 800) if kind == "market" else make[kind](bars + 800, symbols, 5)
     gain, p = lost(panel, tmp_path / "run", LearnerConfig(seeds=2), bars)
-    if (kind, bars, symbols) in LOSE:
-        assert gain < -0.002, "found to lose no more: take it off the list"
-        pytest.xfail(f"an open finding: two networks lose {-gain:.4f} nats (p {p:.1g})")
     assert gain > -0.002 or p > 0.01
 
 
