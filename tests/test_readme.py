@@ -92,3 +92,17 @@ def test_the_set_up_lines_are_those_of_ci():
 def test_nothing_links_to_a_file_that_is_not_there():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert target.startswith("https://") or (ROOT / target).exists(), target
+
+
+def unknown_tests(page: str) -> list[str]:
+    """Tests and test files that a page names and that are not there."""
+    paths = [path for path in (ROOT / "tests").rglob("*.py") if path.name.startswith("test_")]
+    known = {path.stem for path in paths} | {"test_from", "test_until"}  # the last are settings
+    for path in paths:
+        known |= set(re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8")))
+    return sorted(set(re.findall(r"\btest_\w+", page)) - known)
+
+
+def test_tests_that_decisions_rest_on_are_there():
+    assert unknown_tests(README) == []
+    assert unknown_tests("pinned by `test_of_nothing`") == ["test_of_nothing"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,15 @@ from forecaster.bars import Panel
 from forecaster.baselines import BASELINES, NAIVE_NAMES, choose
 from forecaster.baselines import volatility as volatility_module
 from forecaster.baselines.naive import Drift, Historical, RandomWalk, WindowVolatility
+from forecaster.baselines.skewed import FittedSkew
 from forecaster.baselines.volatility import EwmaGaussian, EwmaStudentT, GarchStudentT
+from forecaster.config import RunConfig
 from forecaster.distributions import Empirical, Gaussian
 from forecaster.errors import DataError, UsageError
+from forecaster.folds import Schedule, walk_forward
 from forecaster.protocol import Forecaster, Origins
+from forecaster.scores import truth
+from forecaster.workflows import load_panel
 
 RETURNS = np.array([0.0, 0.01, -0.02, 0.03, 0.01, -0.01, 0.02, 0.0, -0.03, 0.01])
 
@@ -150,3 +156,29 @@ def test_boosted_quantiles_need_no_volume():
     fitted = BASELINES["boosted_quantiles"].fit(panel, (1,))
     origins = Origins(np.zeros(5, dtype=np.int64), np.arange(390, 395))
     assert np.isfinite(fitted.forecast(panel, origins, (1,)).logpdf(np.zeros((5, 1)))).all()
+
+
+@pytest.mark.slow
+def test_the_shape_of_one_bar_loses_at_longer_horizons(tmp_path: Path):
+    """README's figures: a GJR that keeps one shape at all horizons, as it is usually done."""
+    panel, _ = load_panel(RunConfig(), tmp_path, lambda _: None)
+    schedule = Schedule(
+        test_from=np.datetime64("2006-01-01", "us"),
+        refit_every=RunConfig().refit_every,
+        fewest_past=250,
+    )
+    horizons, lost = (5, 20), []
+    for fold in walk_forward(panel, schedule):
+        fitted = BASELINES["gjr_skew_t"].fit(fold.history(panel), (1, *horizons))
+        assert isinstance(fitted, FittedSkew)
+        usual = tuple(
+            tuple((one[0] * h**0.5, *one[1:]) for h in (1, *horizons)) for one, *_ in fitted.shapes
+        )
+        past, origins = fold.past(panel), fold.origins(panel)
+        y, _ = truth(panel, origins, (1, *horizons))
+        ours, theirs = (
+            each.forecast(past, origins, (1, *horizons)).logpdf(y)[:, 1:]
+            for each in (fitted, FittedSkew(fitted.models, usual))
+        )
+        lost.append(ours - theirs)
+    assert np.nanmean(np.concatenate(lost), axis=0) == pytest.approx([0.0090, 0.0256], abs=5e-4)
