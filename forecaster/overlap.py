@@ -9,6 +9,7 @@ from forecaster.bars import Bars, Floats
 from forecaster.errors import DataError
 from forecaster.events import Event, adjustment
 from forecaster.provenance import Provenance
+from forecaster.sessions import session_days
 from forecaster.sources import Delivery
 
 RTOL = 1e-4  # of a price; Yahoo sends seven digits
@@ -24,8 +25,8 @@ class Stored:
     provenance: Provenance
 
     def day(self, t: int) -> date:
-        """The day of bar t."""
-        return self.bars.opened_at[t].astype("datetime64[D]").item()
+        """The session of bar t."""
+        return session_days(self.bars, self.provenance.timezone)[t].item()
 
 
 def compare(old: Bars, new: Bars) -> tuple[str, ...]:
@@ -100,7 +101,8 @@ def joined(stored: Stored, got: Delivery) -> Delivery:
             events[key] = event
     kept = tuple(sorted(events.values()))
     bars = replace(old, **columns)
-    bars = replace(bars, adjustment=adjustment(bars, kept))
+    days = session_days(bars, got.provenance.timezone)
+    bars = replace(bars, adjustment=adjustment(bars, days, kept))
     return replace(got, bars=bars, provenance=replace(got.provenance, events=kept))
 
 

@@ -75,6 +75,17 @@ def _made(
         return ec.get_calendar(name, start=first, end=last)
 
 
+def session_days(bars: Bars, zone: str) -> Times:
+    """[T] the session of each bar, datetime64[D]: a daily label, else the local date in `zone`.
+
+    `zone` is IANA's name; empty is UTC.
+    """
+    if bars.interval == "1d" or zone in ("", "UTC"):
+        return bars.opened_at.astype("datetime64[D]")
+    local = pd.DatetimeIndex(bars.opened_at, tz="UTC").tz_convert(zone).tz_localize(None)
+    return local.to_numpy().astype("datetime64[D]")
+
+
 def weeks(bars: Bars) -> Expected:
     """For weekly bars: one a week, by the Monday of its label."""
     days = bars.opened_at.astype("datetime64[D]")
@@ -89,11 +100,8 @@ def weekdays(days: Times) -> np.ndarray:
 
 
 def _dates(bars: Bars, zone: str) -> Times:
-    """Dates that have bars: labels of daily bars, else the local dates of an exchange's zone."""
-    if bars.interval == "1d" or zone == "UTC":
-        return np.unique(bars.opened_at.astype("datetime64[D]"))
-    local = pd.DatetimeIndex(bars.opened_at, tz="UTC").tz_convert(zone).tz_localize(None)
-    return np.unique(local.to_numpy().astype("datetime64[D]"))
+    """Dates that have bars."""
+    return np.unique(session_days(bars, zone))
 
 
 def _own_weekdays(days: Times, printed: Times) -> np.ndarray:

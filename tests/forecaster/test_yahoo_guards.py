@@ -184,10 +184,11 @@ def test_adjustment_as_of_a_day_does_not_know_later_events() -> None:
     days = [bars.label(t) for t in range(60)]
     events = [Event(days[20], "dividend", 0.5), Event(days[30], "split", 3.0),
               Event(days[45], "dividend", 0.25), Event(days[45], "split", 0.5)]  # fmt: skip
-    whole = adjustment(bars, events)
+    opened = bars.opened_at
+    whole = adjustment(bars, opened, events)
     for t in (10, 25, 35, 50):
         known = [event for event in events if event.ex_date <= days[t]]
-        then = adjustment(bars.head(t + 1), known)
+        then = adjustment(bars.head(t + 1), opened[: t + 1], known)
         np.testing.assert_allclose(whole[: t + 1] / whole[t], then, rtol=1e-12)
     assert later_splits(bars.opened_at, events)[[0, 29, 30, 44, 45]].tolist() == [
         1.5,
@@ -201,7 +202,7 @@ def test_adjustment_as_of_a_day_does_not_know_later_events() -> None:
 def test_a_dividend_above_the_price_is_refused() -> None:
     bars = daily(5)
     with pytest.raises(DataError, match="is not between 0 and the close before it"):
-        adjustment(bars, [Event(bars.label(3), "dividend", 1e6)])
+        adjustment(bars, bars.opened_at, [Event(bars.label(3), "dividend", 1e6)])
 
 
 def test_waits_grow_and_are_shared() -> None:

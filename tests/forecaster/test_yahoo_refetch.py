@@ -260,3 +260,39 @@ def test_hourly_bars(yahoo: Desk) -> None:
     assert hours.tolist() == [15, 16, 17, 18, 19, 20, *range(14, 20), *range(14, 19)]
     yahoo.now += timedelta(hours=1)
     assert yahoo.record("HOUR", interval="1h").rows_added == 1
+
+
+def sydney(days: list[date], splits: dict[date, tuple[int, int]]) -> dict[str, Any]:
+    """Six hours a day from 10:00 in Sydney, which in summer is 23:00 UTC of the day before."""
+    chart = Chart("BHP.AX", days=[day for day in days for _ in range(6)], splits=splits,
+                  zone="Australia/Sydney", opens_at=10, meta={"exchangeName": "ASX"})  # fmt: skip
+    times = [chart.second(day, 10 + hour) for day in days for hour in range(6)]
+    zone = {"timezone": "AEDT", "gmtoffset": 0}
+    periods = [[{**zone, "start": chart.second(d, 10), "end": chart.second(d, 16)}] for d in days]
+    return replace(chart, meta={**chart.meta, "tradingPeriods": periods}).document(timestamp=times)
+
+
+def test_a_split_of_a_session_that_begins_on_the_utc_day_before(yahoo: Desk) -> None:
+    """An ex-date is the exchange's: by UTC dates the first hour of a session is yesterday's."""
+    days, ex = weekdays(date(2024, 3, 4), date(2024, 3, 12)), date(2024, 3, 7)
+    yahoo.now = datetime(2024, 3, 12, 12, 0, tzinfo=UTC)
+    yahoo.has("BHP.AX", steady(sydney(days, {ex: (2, 1)})))
+    record = yahoo.record("BHP.AX", interval="1h")
+    assert (record.error, record.first) == ("", "2024-03-03T23:00:00")
+    bars, events = yahoo.store.load("BHP.AX", "1h"), yahoo.store.origin("BHP.AX", "1h").events
+    assert [(event.ex_date, event.value) for event in events] == [("2024-03-07", 2.0)]
+    assert bars.adjustment.tolist() == [0.5] * 18 + [1.0] * 24
+    assert np.abs(np.diff(np.log(bars.adjusted().close))).max() < 0.05
+    assert yahoo.record("BHP.AX", interval="1h", end=date(2024, 3, 12)).notes == (
+        "stored to 2024-03-12 already: not asked",
+    )
+
+
+def test_an_intraday_range_is_of_sessions(yahoo: Desk) -> None:
+    days = weekdays(date(2024, 3, 4), date(2024, 3, 12))
+    yahoo.now = datetime(2024, 3, 12, 12, 0, tzinfo=UTC)
+    yahoo.has("BHP.AX", steady(sydney(days, {}), whole=True))
+    span = {"start": date(2024, 3, 6), "end": date(2024, 3, 7)}
+    record = yahoo.record("BHP.AX", interval="1h", **span)
+    found = (record.rows_total, record.first, record.last)
+    assert found == (12, "2024-03-05T23:00:00", "2024-03-07T04:00:00")
