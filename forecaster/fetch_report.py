@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from forecaster.errors import ForecasterError, PartialError, printable
-from forecaster.quality import Quality
+from forecaster.findings import Quality
 from forecaster.store import LOCK_TIMEOUT_S, Status
 
 if TYPE_CHECKING:

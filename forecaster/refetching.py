@@ -17,9 +17,10 @@ from typing import Literal
 
 from forecaster.bars import Bars
 from forecaster.errors import DataError, ProviderError, StorageError
-from forecaster.exchanges import calendar_name, count, last_closed
+from forecaster.exchanges import calendar_name
 from forecaster.overlap import Stored, compare, fresh, joined, told
 from forecaster.provenance import Provenance
+from forecaster.sessions import count, last_closed
 from forecaster.sources import Delivery
 from forecaster.sources.yahoo import SETTLED_AFTER, Yahoo
 from forecaster.store import Status, Store

@@ -1,6 +1,8 @@
 """Who may import whom: layers stand bottom up, and a module imports lower ones only."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,11 +30,11 @@ LAYERS: dict[str, list[set[str]]] = {
     ],
     "forecaster": [
         {"errors"},
-        {"symbols", "display"},
+        {"symbols", "display", "exchanges", "findings"},
         {"bars", "config"},
         {"events"},
         {"atomic", "provenance", "candle", "sessions"},
-        {"quality", "exchanges"},
+        {"quality"},
         {"sources", "store", "runs"},
         {"overlap"},
         {"refetching", "fetch_report"},
@@ -129,6 +131,14 @@ def test_imports_point_down(path: Path):
 )
 def test_a_planted_import_is_caught(file: str, source: str, why: str):
     assert [why in line for line in broken_rules(ROOT / file, source)] == [True]
+
+
+def test_a_reader_of_a_store_does_not_wait_for_calendars():
+    """They and pandas are more than half of the time that it would take."""
+    code = "import sys, forecaster.store; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    heavy = {"exchange_calendars", "pandas", "torch", "sklearn", "scipy"}
+    assert heavy & set(loaded.stdout.decode().split()) == set()
 
 
 @pytest.mark.parametrize("package", sorted(LAYERS))

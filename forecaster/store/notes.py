@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from forecaster.atomic import commit_json, read_regular
 from forecaster.errors import StorageError
-from forecaster.quality import Quality
+from forecaster.findings import Quality
 from forecaster.store.manifest import Entry
 from forecaster.store.sealed import seal, unseal
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from forecaster.atomic import commit_bytes, probe
 from forecaster.bars import Bars, Panel, duration
 from forecaster.errors import DataError, StorageError, suggestion
+from forecaster.findings import Quality
 from forecaster.provenance import Provenance, content_sha256
-from forecaster.quality import Quality
 from forecaster.store.garbage import leftovers, remove
 from forecaster.store.lock import locked
 from forecaster.store.manifest import Entry, Manifest

@@ -11,7 +11,8 @@ from market import FIXED, MONDAY, legal_bars
 from forecaster.bars import INTERVALS, Bars
 from forecaster.errors import UsageError
 from forecaster.features import features
-from forecaster.quality import WORDS, Context, Quality, examine
+from forecaster.findings import WORDS, Quality
+from forecaster.quality import Context, examine
 from forecaster.sources import DEFAULT_UNIVERSE, source
 from forecaster.symbols import Symbol
 

@@ -20,7 +20,8 @@ from yahoo_harness import Desk, desk
 from forecaster import refetching
 from forecaster.errors import DataError, ForecasterError
 from forecaster.events import Event, adjustment, later_splits
-from forecaster.exchanges import calendar_name, count, last_closed, next_sessions
+from forecaster.exchanges import calendar_name
+from forecaster.sessions import count, exchange_calendar, last_closed, next_sessions
 from forecaster.sources.yahoo import assemble, client, patience, session
 from forecaster.sources.yahoo.document import BadDocument, WrongSymbol, check_chart
 from forecaster.sources.yahoo.patience import Clock, Patience
@@ -239,6 +240,17 @@ def test_sessions_know_holidays_and_half_days() -> None:
     assert last_closed("", holiday) is None
     assert count(xnys, date(2024, 7, 1), date(2024, 7, 8)) == 5
     assert count(xnys, date(1901, 1, 1), date(2024, 7, 8)) is None
+
+
+@pytest.mark.parametrize("name", ["XSHG", "XBOM"])
+def test_beyond_the_calendar_nobody_knows_what_closed(name: str) -> None:
+    """These end with a year: for ever after, their last session would look like the last closed."""
+    end = exchange_calendar(name).closes.iloc[-1].to_pydatetime()
+    final = exchange_calendar(name).sessions[-1].date()
+    assert last_closed(name, end - timedelta(days=1)) is not None
+    assert last_closed(name, end + timedelta(days=30)) is None
+    assert count(name, final - timedelta(days=30), final) is not None
+    assert count(name, final - timedelta(days=30), final + timedelta(days=1)) is None
 
 
 def test_next_sessions_skip_holidays_where_the_calendar_fits() -> None:
