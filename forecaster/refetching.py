@@ -94,8 +94,8 @@ def _stored(wanted: Wanted, origin: Yahoo, store: Store) -> Stored | None:
     if not mine or mine[0].source != origin.name:
         return None
     try:
-        return Stored(store.load(*key), store.origin(*key))
-    except (StorageError, ValueError):
+        return Stored(*store.load_with_provenance(*key))
+    except StorageError:
         return None
 
 

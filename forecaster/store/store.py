@@ -24,7 +24,7 @@ from forecaster.store.lock import locked
 from forecaster.store.manifest import Entry, Manifest
 from forecaster.store.merge import Status, merge
 from forecaster.store.notes import read_note, write_note
-from forecaster.store.reading import entry_of, read_origin, read_segment
+from forecaster.store.reading import entry_of, read_segment
 from forecaster.store.segment import encode
 
 LOCK_TIMEOUT_S = 10.0
@@ -81,18 +81,20 @@ class Store:
 
     def load(self, symbol: str, interval: str = "1d") -> Bars:
         """Verified bars. DataError for a symbol that is not here, StorageError for damage."""
+        return self.load_with_provenance(symbol, interval)[0]
+
+    def load_with_provenance(self, symbol: str, interval: str = "1d") -> tuple[Bars, Provenance]:
+        """Verified bars and where they come from; raises as `load`."""
         entry = self._find(symbol, interval)
         try:
-            return self._read(entry)
+            return read_segment(self._folder, entry)
         except StorageError:
             again = self._find(symbol, interval)
             if again == entry:
                 raise
-            return self._read(again)  # a writer replaced it, and its segment was old enough to go
-
-    def origin(self, symbol: str, interval: str = "1d") -> Provenance:
-        """Where the bars come from; raises as `load`."""
-        return read_origin(self._folder, self._find(symbol, interval))
+            return read_segment(
+                self._folder, again
+            )  # a writer replaced it, and its segment was old enough to go
 
     def panel(self, symbols: Iterable[str], interval: str = "1d") -> Panel:
         """Verified bars of several symbols, in their order."""
@@ -155,14 +157,11 @@ class Store:
             )
         return entry
 
-    def _read(self, entry: Entry) -> Bars:
-        return read_segment(self._folder, entry)
-
     def _merged(self, manifest: Manifest, bars: Bars) -> Commit:
         """`bars` joined with what is stored; a damaged segment is replaced by all of its time."""
         entry = manifest.find(bars.symbol, bars.interval)
         try:
-            old = self._read(entry) if entry else None
+            old = read_segment(self._folder, entry)[0] if entry else None
         except StorageError:
             covered = entry and bars.label(0) <= entry.first and entry.last <= bars.label(-1)
             if not covered:

@@ -85,7 +85,7 @@ def test_one_good_symbol_from_the_wire_to_the_store(yahoo: Desk) -> None:
     bars = yahoo.store.load("GOOD")
     assert bars.close.tolist() == pytest.approx(Chart().printed(), rel=1e-15)
     assert bars.adjustment.tolist() == [1.0] * 90
-    told = yahoo.store.origin("GOOD")
+    told = yahoo.store.load_with_provenance("GOOD")[1]
     assert (told.source, told.package, told.currency, told.exchange) == (
         "yahoo",
         "yfinance",
@@ -566,7 +566,7 @@ def test_pence_stay_pence_and_are_told(yahoo: Desk) -> None:
         "VOD.L", steady(Chart("VOD.L", zone="Europe/London", meta={"currency": "GBp"}).document())
     )
     assert yahoo.record("VOD.L").status == "added"
-    assert yahoo.store.origin("VOD.L").currency == "GBp"
+    assert yahoo.store.load_with_provenance("VOD.L")[1].currency == "GBp"
 
 
 @pytest.mark.parametrize(

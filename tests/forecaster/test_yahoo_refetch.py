@@ -279,7 +279,10 @@ def test_a_split_of_a_session_that_begins_on_the_utc_day_before(yahoo: Desk) -> 
     yahoo.has("BHP.AX", steady(sydney(days, {ex: (2, 1)})))
     record = yahoo.record("BHP.AX", interval="1h")
     assert (record.error, record.first) == ("", "2024-03-03T23:00:00")
-    bars, events = yahoo.store.load("BHP.AX", "1h"), yahoo.store.origin("BHP.AX", "1h").events
+    bars, events = (
+        yahoo.store.load("BHP.AX", "1h"),
+        yahoo.store.load_with_provenance("BHP.AX", "1h")[1].events,
+    )
     assert [(event.ex_date, event.value) for event in events] == [("2024-03-07", 2.0)]
     assert bars.adjustment.tolist() == [0.5] * 18 + [1.0] * 24
     assert np.abs(np.diff(np.log(bars.adjusted().close))).max() < 0.05
