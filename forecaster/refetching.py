@@ -18,6 +18,7 @@ from typing import Literal
 from forecaster.bars import Bars
 from forecaster.errors import DataError, ProviderError, StorageError
 from forecaster.exchanges import calendar_name
+from forecaster.findings import Quality
 from forecaster.overlap import Stored, compare, fresh, joined, told
 from forecaster.provenance import Provenance
 from forecaster.sessions import count, last_closed
@@ -69,7 +70,8 @@ class Brought:
     rows_added: int
     bars: Bars | None
     notes: tuple[str, ...]
-    delivery: Delivery | None = None  # with those bars, where something was asked
+    delivery: Delivery | None = None  # with those bars, where they have no report yet
+    quality: Quality | None = None  # the report that is kept, where nothing was asked
 
 
 def bring(wanted: Wanted, origin: Yahoo, store: Store, *, dry_run: bool) -> Brought:
@@ -80,11 +82,21 @@ def bring(wanted: Wanted, origin: Yahoo, store: Store, *, dry_run: bool) -> Brou
         return Brought("planned", "planned", 0, before, (described(wanted, stored, origin),))
     found = update(wanted, stored, origin)
     if found.delivery is None:
-        return Brought("same", "same", 0, before, found.notes)
+        return _untouched(stored, store, found.notes)
     commit = store.put(found.delivery.bars, found.delivery.provenance)
     added = commit.rows_added if before is None else len(commit.bars) - len(before)
     delivery = replace(found.delivery, bars=commit.bars)
     return Brought(commit.status, found.change, added, commit.bars, found.notes, delivery)
+
+
+def _untouched(stored: Stored | None, store: Store, notes: tuple[str, ...]) -> Brought:
+    """Nothing was asked: the stored bars with their report, or to be judged where it is lost."""
+    if stored is None:
+        return Brought("same", "same", 0, None, notes)
+    bars, told = stored.bars, stored.provenance
+    quality = store.report(bars.symbol, bars.interval)
+    delivery = None if quality else Delivery(bars, told, calendar_name(told.exchange))
+    return Brought("same", "same", 0, bars, notes, delivery, quality)
 
 
 def _stored(wanted: Wanted, origin: Yahoo, store: Store) -> Stored | None:

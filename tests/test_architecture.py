@@ -38,6 +38,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"sources", "store", "runs"},
         {"overlap"},
         {"refetching", "fetch_report"},
+        {"judging"},
         {"features", "distributions"},
         {"protocol", "frames", "ledger"},
         {"econometrics"},

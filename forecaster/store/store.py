@@ -114,6 +114,10 @@ class Store:
                 self._confine((self._folder / entry.file).parent)
                 write_note(self._folder / entry.file, entry, quality)
 
+    def report(self, symbol: str, interval: str = "1d") -> Quality | None:
+        """The report beside the bars of a symbol; None where there is none. DataError as `load`."""
+        return self.quality(self._find(symbol, interval))
+
     def quality(self, entry: Entry) -> Quality | None:
         """The report beside the bars of `entry`; None where there is none that is sound."""
         try:

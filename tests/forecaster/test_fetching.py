@@ -10,6 +10,7 @@ from market import daily, day
 from rich.console import Console
 
 from forecaster import fetching
+from forecaster.cli import run
 from forecaster.errors import DataError, LockedError, PartialError, StorageError, UsageError
 from forecaster.fetching import FetchReport, FetchRequest, fetch
 from forecaster.sources import DEFAULT_UNIVERSE
@@ -227,3 +228,64 @@ def test_synthetic_symbols_are_extended(tmp_path: Path) -> None:
     ]
     later = ask(tmp_path, "GARCH-1", source="synthetic", end=day("2026-01-01")).records[0]
     assert (later.status, later.rows_added, later.rows_total) == ("appended", 1784, 6784)
+
+
+def interrupted_at(symbol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while `symbol` is fetched."""
+    plain = fetching._fetch_one
+
+    def until(request: FetchRequest, origin: Any, store: Store, each: Symbol) -> Any:
+        if each == symbol:
+            raise KeyboardInterrupt
+        return plain(request, origin, store, each)
+
+    monkeypatch.setattr(fetching, "_fetch_one", until)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_an_interrupt_leaves_reports_and_says_what_is_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    said: list[str] = []
+    interrupted_at("MSFT", monkeypatch)
+    request = FetchRequest(symbols=("IBM", "MSFT"), store=tmp_path / "data", dry_run=dry_run)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(request, said.append)
+    what = "were looked at" if dry_run else "are stored"
+    assert said == [f"interrupted: 1 of 2 symbols {what}; run the same command to go on"]
+    store = Store(tmp_path / "data")
+    assert [store.quality(entry) is not None for entry in store.entries()] == [True] * (not dry_run)
+
+
+def test_an_interrupt_is_as_quiet_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted_at("IBM", monkeypatch)
+    for options, lines in (((), 1), (("-q",), 0)):
+        assert run(["fetch", "IBM", "--store", str(tmp_path), *options]) == 130
+        assert capsys.readouterr().err.count("interrupted") == lines
+
+
+@pytest.mark.parametrize("error", [LockedError, StorageError, UsageError, ValueError])
+def test_a_report_that_cannot_be_kept_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """The bars are stored by then, and the user must see that they are."""
+
+    def held(*_: object) -> None:
+        raise error("nobody may write here")
+
+    monkeypatch.setattr(Store, "note", held)
+    report = ask(tmp_path, "IBM", "VIXCLS")
+    assert (report.exit_code, [r.status for r in report.records]) == (0, ["added", "added"])
+    said = "its report is not made or not kept: nobody may write here"
+    assert [r.notes.count(said) for r in report.records] == [1, 1]
+
+
+def test_other_clocks_refine_the_report_of_the_first(tmp_path: Path) -> None:
+    names = ("VIXCLS", "AAPL", "IBM")
+    first = ask(tmp_path, *names).records[0].quality
+    assert first is not None
+    assert first.sessions == "clock of 2 others"
+    store = Store(tmp_path / "data")
+    assert store.report("VIXCLS") == first

@@ -74,6 +74,18 @@ def test_a_holiday_is_no_reason_to_ask(yahoo: Desk) -> None:
     assert yahoo.fake.asked == []
 
 
+def test_what_is_not_asked_for_has_its_report_or_gets_one(yahoo: Desk) -> None:
+    yahoo.now = THEN
+    kept = yahoo.store.report("GOOD")
+    assert kept is not None
+    assert yahoo.record("GOOD").quality == kept
+    next(yahoo.root.rglob("*.quality.json")).unlink()
+    record = yahoo.record("GOOD")
+    assert (record.status, record.quality) == ("same", kept)
+    assert yahoo.store.report("GOOD") == kept
+    assert yahoo.fake.asked == []
+
+
 @pytest.mark.parametrize("ratio", [(2, 1), (3, 2), (1, 20), (100, 1)])
 def test_f15_a_split_since_the_last_fetch(yahoo: Desk, ratio: tuple[int, int]) -> None:
     before = yahoo.store.load("GOOD")
