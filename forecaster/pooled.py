@@ -6,22 +6,21 @@ the past would have wanted did no better here.
 
 Source: Stock and Watson, Combination Forecasts of Output Growth (Journal of Forecasting 2004), for
 equal weights; the members are `baselines.empirical` and `baselines.skewed`.
-N origins, H horizons.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from forecaster.bars import Panel
 from forecaster.baselines.empirical import HarEmpirical
+from forecaster.baselines.pool import FittedPool
 from forecaster.baselines.skewed import GarchSkewT
 from forecaster.config import RunConfig
-from forecaster.distributions import Distribution, Mixture
 from forecaster.errors import DataError
 from forecaster.learner import BackboneForecaster, FittedLearner
-from forecaster.protocol import Fitted, Forecaster, Origins
+from forecaster.protocol import Forecaster
 
 MEMBERS: tuple[Forecaster, ...] = (HarEmpirical(), GarchSkewT("EGARCH"))
 
@@ -37,32 +36,18 @@ class PooledLearner:
         """The learner's."""
         return self.learner.name
 
-    def fit(self, history: Panel, horizons: Sequence[int]) -> "FittedPooled":
+    def fit(self, history: Panel, horizons: Sequence[int]) -> FittedLearner | FittedPool:
         """Raises DataError for what is too little for the learner; a member is left out, noted."""
         return accompanied(self.learner.fit(history, horizons), history, horizons)
 
 
-@dataclass(frozen=True, eq=False)
-class FittedPooled:
-    """A fitted learner and what it is pooled with."""
+def accompanied(
+    learner: FittedLearner, history: Panel, horizons: Sequence[int]
+) -> FittedLearner | FittedPool:
+    """The learner beside members fitted to the same history; alone where all is one bar ahead.
 
-    learner: FittedLearner
-    members: tuple[Fitted, ...]
-    notes: tuple[str, ...] = ()
-
-    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Distribution:
-        """Distributions [N, H]. Raises UsageError for horizons other than those learnt."""
-        own = self.learner.forecast(past, origins, horizons)
-        if not self.members:
-            return own
-        others = [each.forecast(past, origins, horizons) for each in self.members]
-        weights = np.full((len(horizons), 1 + len(others)), 1 / (1 + len(others)))
-        weights[np.asarray(horizons) == 1] = np.eye(1, 1 + len(others))
-        return Mixture((own, *others), weights)
-
-
-def accompanied(learner: FittedLearner, history: Panel, horizons: Sequence[int]) -> FittedPooled:
-    """The learner beside members fitted to the same history; to none where all is one bar ahead."""
+    A member that refuses the history is left out, and the notes say so.
+    """
     members, notes = [], list(learner.notes)
     for each in MEMBERS if max(horizons) > 1 else ():
         try:
@@ -72,7 +57,11 @@ def accompanied(learner: FittedLearner, history: Panel, horizons: Sequence[int])
             continue
         members.append(fitted)
         notes += [f"{each.name}: {note}" for note in fitted.notes]
-    return FittedPooled(learner, tuple(members), tuple(notes))
+    if not members:
+        return replace(learner, notes=tuple(notes))
+    weights = np.full((len(horizons), 1 + len(members)), 1 / (1 + len(members)))
+    weights[np.asarray(horizons) == 1] = np.eye(1, 1 + len(members))  # the next bar: the learner's
+    return FittedPool((learner, *members), weights, tuple(notes))
 
 
 def learners(config: RunConfig) -> tuple[BackboneForecaster | PooledLearner, ...]:

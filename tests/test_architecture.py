@@ -48,7 +48,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"engine"},
         {"backtest", "fetching"},
         {"summary", "training"},
-        {"sampling", "strategy"},
+        {"sampling", "strategy", "predicting"},
         {"workflows", "boundary", "tables", "details", "path_scores"},
         {"audit", "report"},
         {"commands"},
