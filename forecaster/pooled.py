@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecaster.bars import Panel
+from forecaster.bars import Panel, duration
 from forecaster.baselines.empirical import HarEmpirical
 from forecaster.baselines.pool import FittedPool
 from forecaster.baselines.skewed import GarchSkewT
@@ -22,6 +22,7 @@ from forecaster.errors import DataError
 from forecaster.learner import BackboneForecaster, FittedLearner
 from forecaster.protocol import Forecaster
 
+DAY = np.timedelta64(1, "D")
 MEMBERS: tuple[Forecaster, ...] = (HarEmpirical(), GarchSkewT("EGARCH"))
 
 
@@ -44,12 +45,14 @@ class PooledLearner:
 def accompanied(
     learner: FittedLearner, history: Panel, horizons: Sequence[int]
 ) -> FittedLearner | FittedPool:
-    """The learner beside members fitted to the same history; alone where all is one bar ahead.
+    """The learner beside members fitted to the same history, on bars of a day and longer.
 
-    A member that refuses the history is left out, and the notes say so.
+    Alone where all is one bar ahead, and on bars within a day: the learner's prior knows their
+    season, the members do not. A member that refuses the history is left out, and the notes say so.
     """
     members, notes = [], list(learner.notes)
-    for each in MEMBERS if max(horizons) > 1 else ():
+    pooled = max(horizons) > 1 and duration(history.interval) >= DAY
+    for each in MEMBERS if pooled else ():
         try:
             fitted = each.fit(history, horizons)
         except DataError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from panels import garch_panel, rewritten_after, walk_panel
+from sweep import relabelled
 
 from forecaster import pooled, training
 from forecaster.bars import Panel
@@ -54,6 +55,13 @@ def test_the_next_bar_is_the_learners_alone_and_later_ones_a_third(panel: Panel,
 
 def test_one_bar_ahead_alone_costs_nothing(panel: Panel):
     fitted = PooledLearner(BackboneForecaster("llama", TINY)).fit(panel, (1,))
+    assert isinstance(fitted, FittedLearner)
+
+
+def test_bars_within_a_day_are_forecast_alone(panel: Panel):
+    """What the learner is pooled with knows no season of the day, and would blur it."""
+    hours = Panel(tuple(relabelled(bars, str(bars.symbol), "1h") for bars in panel))
+    fitted = PooledLearner(BackboneForecaster("llama", TINY)).fit(hours, HORIZONS)
     assert isinstance(fitted, FittedLearner)
 
 
