@@ -10,7 +10,7 @@ from audited import CONFIG, first_leak, laws, market, stored, subject
 from leaks import LEAKS, everywhere
 
 import forecaster.features as feature_module
-from forecaster import backtest, workflows
+from forecaster import backtest, vault, workflows
 from forecaster.audit import placebos, recalibration, run
 from forecaster.audit.emitted import Emitted, Finding, first_difference
 from forecaster.audit.laws import Law, tried
@@ -298,8 +298,11 @@ def test_a_law_is_a_row(honest: Subject):
 
 
 @pytest.mark.parametrize("ends", [{"test_until": "2001-08-30"}, {"vault": "locked"}])
-def test_a_plan_that_ends_before_the_store_is_audited_as_far(ends: dict[str, str]):
+def test_a_plan_that_ends_before_the_store_is_audited_as_far(
+    ends: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
     """Stored bars go on where a vault or the config ends the plan: once an error of shapes."""
+    monkeypatch.setattr(vault, "FEWEST", 50)  # of 680
     config = CONFIG.model_copy(update=ends)
     plan = backtest.plan(config, market(), workflows.forecasters(config), "ends")
     subject, _ = reduced(plan, stored())
