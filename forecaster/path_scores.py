@@ -93,12 +93,11 @@ def path_losses(
     for first in range(0, len(origins), CHUNK):
         rows = slice(first, first + CHUNK)
         some = Origins(origins.member[rows], origins.bar[rows])
-        density = walker.fitted.forecast(panel, some, horizons)
-        direct.append(density.crps(scores.truth(panel, some, horizons)[0]))
+        source = PathSource(walker, panel, some)
+        direct.append(source.density.crps(scores.truth(panel, some, horizons)[0]))
         y = scores.truth(panel, some, range(1, walk.steps + 1))[0]
         pairs = zip(some.member, some.bar, strict=True)
         start = np.array([panel.members[m].close[t] for m, t in pairs])
-        source = PathSource(walker, panel, some)
         for name, way in ((walker.name, source.from_learner), (prior, source.from_prior)):
             close = np.empty((len(some), walk.paths, walk.steps))
             for block in way(walk):

@@ -6,23 +6,23 @@ the past would have wanted did no better here.
 
 Source: Stock and Watson, Combination Forecasts of Output Growth (Journal of Forecasting 2004), for
 equal weights; the members are `baselines.empirical` and `baselines.skewed`.
-N origins, H horizons.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from forecaster.bars import Panel
+from forecaster.bars import Panel, duration
 from forecaster.baselines.empirical import HarEmpirical
+from forecaster.baselines.pool import FittedPool
 from forecaster.baselines.skewed import GarchSkewT
 from forecaster.config import RunConfig
-from forecaster.distributions import Distribution, Mixture
 from forecaster.errors import DataError
 from forecaster.learner import BackboneForecaster, FittedLearner
-from forecaster.protocol import Fitted, Forecaster, Origins
+from forecaster.protocol import Forecaster
 
+DAY = np.timedelta64(1, "D")
 MEMBERS: tuple[Forecaster, ...] = (HarEmpirical(), GarchSkewT("EGARCH"))
 
 
@@ -37,34 +37,22 @@ class PooledLearner:
         """The learner's."""
         return self.learner.name
 
-    def fit(self, history: Panel, horizons: Sequence[int]) -> "FittedPooled":
+    def fit(self, history: Panel, horizons: Sequence[int]) -> FittedLearner | FittedPool:
         """Raises DataError for what is too little for the learner; a member is left out, noted."""
         return accompanied(self.learner.fit(history, horizons), history, horizons)
 
 
-@dataclass(frozen=True, eq=False)
-class FittedPooled:
-    """A fitted learner and what it is pooled with."""
+def accompanied(
+    learner: FittedLearner, history: Panel, horizons: Sequence[int]
+) -> FittedLearner | FittedPool:
+    """The learner beside members fitted to the same history, on bars of a day and longer.
 
-    learner: FittedLearner
-    members: tuple[Fitted, ...]
-    notes: tuple[str, ...] = ()
-
-    def forecast(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Distribution:
-        """Distributions [N, H]. Raises UsageError for horizons other than those learnt."""
-        own = self.learner.forecast(past, origins, horizons)
-        if not self.members:
-            return own
-        others = [each.forecast(past, origins, horizons) for each in self.members]
-        weights = np.full((len(horizons), 1 + len(others)), 1 / (1 + len(others)))
-        weights[np.asarray(horizons) == 1] = np.eye(1, 1 + len(others))
-        return Mixture((own, *others), weights)
-
-
-def accompanied(learner: FittedLearner, history: Panel, horizons: Sequence[int]) -> FittedPooled:
-    """The learner beside members fitted to the same history; to none where all is one bar ahead."""
+    Alone where all is one bar ahead, and on bars within a day: the learner's prior knows their
+    season, the members do not. A member that refuses the history is left out, and the notes say so.
+    """
     members, notes = [], list(learner.notes)
-    for each in MEMBERS if max(horizons) > 1 else ():
+    pooled = max(horizons) > 1 and duration(history.interval) >= DAY
+    for each in MEMBERS if pooled else ():
         try:
             fitted = each.fit(history, horizons)
         except DataError as error:
@@ -72,7 +60,11 @@ def accompanied(learner: FittedLearner, history: Panel, horizons: Sequence[int])
             continue
         members.append(fitted)
         notes += [f"{each.name}: {note}" for note in fitted.notes]
-    return FittedPooled(learner, tuple(members), tuple(notes))
+    if not members:
+        return replace(learner, notes=tuple(notes))
+    weights = np.full((len(horizons), 1 + len(members)), 1 / (1 + len(members)))
+    weights[np.asarray(horizons) == 1] = np.eye(1, 1 + len(members))  # the next bar: the learner's
+    return FittedPool((learner, *members), weights, tuple(notes))
 
 
 def learners(config: RunConfig) -> tuple[BackboneForecaster | PooledLearner, ...]:

@@ -82,10 +82,11 @@ class PathSource:
         self.remembered = remember_all(past, tokenizer)
         self.members = tokenise(past, tokenizer)
         j = tokenizer.horizons.index(1)
-        forecast = self.fitted.forecast(past, origins, tokenizer.horizons)
-        if not isinstance(forecast, Binned):
-            raise TypeError(f"{type(forecast).__name__} is forecast: paths need bins")
-        self.first = forecast.probabilities[:, j]
+        # The learner's own: paths know nothing of the pool beyond the next bar.
+        density = self.fitted.forecast(past, origins, tokenizer.horizons)
+        if not isinstance(density, Binned):
+            raise TypeError(f"{type(density).__name__} is forecast: paths need bins")
+        self.density, self.first = density, density.probabilities[:, j]
 
     def from_prior(self, walk: Walk) -> Iterator[PathBlock]:
         """The prior alone."""

@@ -4,14 +4,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 from pydantic import BaseModel
 
-from forecaster import frames, scores
 from forecaster.atomic import commit_bytes, read_regular
 from forecaster.bars import Panel
 from forecaster.config import RunConfig
@@ -25,8 +22,6 @@ from forecaster.learner import (
     require_paths,
 )
 from forecaster.paths.shapes import fit_shapes
-from forecaster.pooled import accompanied
-from forecaster.protocol import Origins
 from forecaster.runs import LIMIT_BYTES, RunFolder
 from forecaster.tokens import BarTokenizer
 
@@ -157,42 +152,9 @@ def read_kept(run: RunFolder, name: str, kind: type[Kept]) -> Kept:
         ) from None
 
 
-def predict(run: RunFolder, panel: Panel, wanted: tuple[int, ...] | None) -> pa.Table:
-    """Forecasts from every symbol's last bar, as a predictions table of the wanted horizons.
-
-    Raises UsageError for a horizon that the run did not learn.
-    """
-    fitted = load(run)
-    unknown = set(wanted or ()) - set(fitted.tokenizer.horizons)
-    if unknown:
-        raise UsageError(
-            f"horizon {min(unknown)}: the run learnt {fitted.tokenizer.horizons}; ask for those"
-        )
-    last = np.array([len(bars) - 1 for bars in panel], dtype=np.int64)
-    origins = Origins(np.arange(len(panel), dtype=np.int64), last)
-    horizons = fitted.tokenizer.horizons
-    keys = scores.question(panel, origins, horizons)
-    model = fitted
-    if run.config().learner.pool:
-        learnt_from = panel.until(np.datetime64(fitted.tokenizer.fitted_until))
-        model = accompanied(fitted, learnt_from, horizons)
-    distribution = model.forecast(panel, origins, horizons)
-    provenance = frames.Provenance(run.path.name, 0, panel.interval)
-    name = run.config().presets[0]
-    table = frames.forecast_table(keys, distribution, name, provenance)
-    return table.filter(pa.array(np.isin(table["h"].to_numpy(), wanted or horizons)))
-
-
 def midnight_after(day: str) -> np.datetime64:
     """When a day named on the command line has ended. Raises UsageError for what is no day."""
     try:
         return np.datetime64(date.fromisoformat(day), "D") + np.timedelta64(1, "D")
     except ValueError:
         raise UsageError(f"--until {day!r} is not a day; wanted YYYY-MM-DD") from None
-
-
-def keep_predictions(table: pa.Table, path: Path) -> None:
-    """Write a predictions file. Raises UsageError where one is there."""
-    if path.exists():
-        raise UsageError(f"{path} exists; choose another --out")
-    commit_bytes(path, frames.to_parquet_bytes(table, {"unit": "log return"}))

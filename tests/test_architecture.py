@@ -51,7 +51,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"engine"},
         {"backtest", "fetching"},
         {"summary", "training"},
-        {"sampling", "strategy"},
+        {"sampling", "strategy", "predicting"},
         {"workflows", "boundary", "tables", "details", "path_scores"},
         {"audit", "report"},
         {"commands"},

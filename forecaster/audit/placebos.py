@@ -98,7 +98,8 @@ def placebo_check(
     found = gains(learner, kind, subject, markets)
     count = int(accused(found).sum())
     low, high = wilson(count, markets)
-    nats, t = found[found[:, 1].argmax()]
+    guilty = found[accused(found)] if count else found
+    nats, t = guilty[guilty[:, 1].argmax()]
     most = f"{learner.name} gains {nats:+.4f} nats (t = {t:.1f})"
     say(
         f"placebo {kind}: {count} of {markets} markets accuse ({low:.1%} to {high:.1%});"

@@ -16,12 +16,13 @@ from forecaster.audit.emitted import Emitted
 from forecaster.audit.poison import known_count, poisoned
 from forecaster.backtest import Plan
 from forecaster.bars import Floats, Panel, Times, duration
+from forecaster.baselines.pool import FittedPool
 from forecaster.config import RunConfig
 from forecaster.distributions import Distribution
 from forecaster.errors import DataError
 from forecaster.folds import Fold
 from forecaster.learner import BackboneForecaster, FittedLearner
-from forecaster.pooled import FittedPooled, PooledLearner
+from forecaster.pooled import PooledLearner
 from forecaster.protocol import Fitted, Forecaster, Origins
 from forecaster.tokens import BarTokenizer
 from forecaster.workflows import forecasters
@@ -94,7 +95,7 @@ class Subject:
     def learner(self, name: str) -> FittedLearner:
         """A fitted network by its preset's name."""
         fitted = self.fitted(name)
-        return fitted.learner if isinstance(fitted, FittedPooled) else cast(FittedLearner, fitted)
+        return cast(FittedLearner, fitted.members[0] if isinstance(fitted, FittedPool) else fitted)
 
     def tokenizer(self, learner: BackboneForecaster) -> BarTokenizer:
         """What the true history fitted."""
@@ -137,6 +138,7 @@ def reduced(whole: Plan, stored: Panel) -> tuple[Subject, dict[str, Any]]:
     start = clock[max(first - HISTORY_BARS, 0)]
     members, printed = [], []
     for bars, as_printed in zip(whole.panel, stored, strict=True):
+        as_printed = as_printed.head(len(bars))  # a vault, or the config, may end the plan's bars
         closed = bars.opened_at + duration(bars.interval)
         kept = (closed >= start) & (closed <= clock[_after(clock, last, config)])
         if known_count(bars.select(kept), fold.train_until) >= fold.fewest_past:

@@ -133,9 +133,8 @@ def _grown(trees: dict[str, Any], x: Floats, y: Floats, horizon: int) -> Any:
     settings = {"early_stopping": False, "random_state": 0, **trees}
     settings["max_iter"] = max(1, round(trees["max_iter"] / root))
     leaf = max(20, int(min(LEAF_SHARE * root, 0.25) * len(y)))
-    x = np.where(
-        np.isnan(x).all(axis=0), 0.0, x
-    )  # nobody's volume: scikit-learn bins no such column
+    # Nobody's volume, say: scikit-learn falls over a column that has no value at all.
+    x = np.where(np.isnan(x).all(axis=0), 0.0, x)
     return HistGradientBoostingRegressor(**settings, min_samples_leaf=leaf).fit(x, y)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from forecaster import display, report, tables, workflows
+from forecaster import display, tables, workflows
 from forecaster.backtest import Cell, Plan
 from forecaster.commands.arguments import Configured, listed
 from forecaster.errors import UsageError
@@ -56,6 +56,8 @@ def backtest(given: Backtest) -> None:
     given.say(announce(plan, run, jobs))
     record = with_progress(given, plan, run, jobs)
     record = workflows.enter_ledger(plan, run, record, given.store, digest)
+    from forecaster import report  # plotly and jinja: not before there is something to draw
+
     page = report.attempt(run, plan.panel)
     if not given.result(record | {"run": str(run.path), "report": page and str(page)}):
         tables.print_summary(record, str(run.path))

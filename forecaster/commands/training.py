@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecaster import display, sampling, workflows
+from forecaster import display, predicting, sampling, workflows
 from forecaster import training as work
 from forecaster.bars import Panel
 from forecaster.commands.arguments import Configured, Output, listed
@@ -80,9 +80,11 @@ def predict(given: Predict) -> None:
     wanted = listed(given.horizons, whole_numbers=True)
     place = _samples_path(given, run) if given.paths else None
     panel, _ = workflows.load_panel(run.config(), given.store, given.say)
-    table = work.predict(run, panel, wanted)
+    table, notes = predicting.predict(run, panel, wanted)
+    for note in notes:
+        given.say(f"note: {note}")
     if given.out:
-        work.keep_predictions(table, given.out)
+        predicting.keep_predictions(table, given.out)
     rows = table.drop_columns(["y"]).to_pylist()
     record: dict[str, Any] = {"predictions": [display.plain(row) for row in rows]}
     if place is not None:

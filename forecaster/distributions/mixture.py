@@ -92,7 +92,9 @@ class Mixture(Distribution):
             if found.all():
                 break
             low, high = np.where(miss > 0, low, y), np.where(miss > 0, y, high)
-            newton = y - miss * np.exp(-self.logpdf(y))
+            # Between members far apart there may be next to no density: a step beyond all bounds.
+            with np.errstate(over="ignore", invalid="ignore"):
+                newton = y - miss * np.exp(-self.logpdf(y))
             # Newton may leave, or go round in circles where a density jumps: then halve.
             astray = (newton < low) | (newton > high) | (np.abs(miss) > before / 2)
             before = np.abs(miss)

@@ -49,7 +49,7 @@ def deflated_sharpe(returns: Floats, trials: int) -> float | None:
         return None
     n = len(returns)
     shape = float(stats.skew(returns)), float(stats.kurtosis(returns, fisher=False))
-    return probabilistic_sharpe(sharpe(returns), n, shape, best_of(trials) / math.sqrt(n - 1))
+    return probabilistic_sharpe(sharpe(returns), n, shape, expected_best(trials) / math.sqrt(n - 1))
 
 
 def probabilistic_sharpe(found: float, n: int, shape: tuple[float, float], above: float) -> float:
@@ -62,7 +62,7 @@ def probabilistic_sharpe(found: float, n: int, shape: tuple[float, float], above
     return float(stats.norm.cdf((found - above) * math.sqrt(n - 1) / spread))
 
 
-def best_of(trials: int) -> float:
+def expected_best(trials: int) -> float:
     """About the expected greatest of so many standard normal numbers; 0 for one.
 
     (1 - g) Phi^-1(1 - 1/N) + g Phi^-1(1 - 1/(N e)), g being Euler's constant; as above.

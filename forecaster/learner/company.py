@@ -14,6 +14,7 @@ from torch import Tensor
 
 from forecaster.bars import Panel
 from forecaster.config import LearnerConfig
+from forecaster.errors import DataError
 from forecaster.features import WARM_UP
 from forecaster.learner.market import UNKNOWN, Indices, Market
 from forecaster.learner.windows import (
@@ -90,6 +91,11 @@ class PanelWindows:
             company=Company(company.moments, symbols, company.last),
         )
 
+    @property
+    def has_lessons(self) -> bool:
+        """Whether any target can be taught."""
+        return bool(self._scored.any())
+
     @cached_property
     def _scored(self) -> NDArray[np.bool_]:
         """[members, moments] who has a target to be scored in the context that ends there."""
@@ -114,7 +120,13 @@ def training_windows(
         return TrainingWindows(members, learner.context, learner.batch, seed, shuffle=shuffle)
     require_a_window(members, learner.context)
     market = Market(history, members, learner, taught(history, learner))
-    return PanelWindows(market, learner, seed)
+    windows = PanelWindows(market, learner, seed)
+    if not windows.has_lessons:
+        raise DataError(
+            f"no context of {learner.context} moments has a target after its first {learner.skip}:"
+            " fetch more bars, or ask for shorter horizons or a smaller learner.context"
+        )
+    return windows
 
 
 def questions(

@@ -98,7 +98,7 @@ def setting_of(panel: Panel, predictions: pa.Table, asked: Question) -> Setting:
         symbol = str(member.symbol)
         if (names[0], symbol) not in groups:
             continue
-        start = _places(member, groups[names[0], symbol])[0]
+        start = _places(member, groups[names[0], symbol]).min()
         own.append(bars_per_year(member.opened_at[: start + 1]))
         bars.append(member.select(slice(int(start), None)))
         target = asked.target / math.sqrt(own[-1])

@@ -17,7 +17,8 @@ from forecaster.scores.risk import qlike
 from forecaster.summary.comparisons import comparisons, corrected, plain
 
 ECONOMETRIC_NAMES = tuple(name for name in BASELINES if name not in NAIVE_NAMES)
-# What a learner's network corrects, by its tokens: the row that shows what the network adds.
+# What a learner's network corrects, by its tokens: at h = 1 this row shows what the network adds;
+# beyond, the learner is a pool, and its distance from this row is the pool's.
 PRIORS = {"prior": "harx"}
 OTHER_PRIOR = "range_student_t"
 

@@ -10,9 +10,7 @@ import numpy as np
 from forecaster import backtest, frames, workflows
 from forecaster.backtest import Plan
 from forecaster.bars import Bars, Panel, duration
-from forecaster.baselines import choose
 from forecaster.config import LearnerConfig, RunConfig
-from forecaster.learner import BackboneForecaster
 from forecaster.runs import RunFolder
 from forecaster.symbols import Symbol
 
@@ -38,8 +36,7 @@ def backtested(
         baselines=tuple(baselines),
         learner=learner,
     )
-    models = (*choose(config.baselines), BackboneForecaster("llama", learner))
-    plan: Plan = backtest.plan(config, panel, models, "0" * 64)
+    plan: Plan = backtest.plan(config, panel, workflows.forecasters(config), "0" * 64)
     run = RunFolder.create(out, "backtest", config)
     record = workflows.run_backtest(plan, run, 1, workflows.Watch(print, lambda *_: None))
     return record, frames.read(run.path / "scores.parquet", frames.SCORES)

@@ -10,11 +10,12 @@ from audited import CONFIG, first_leak, laws, market, stored, subject
 from leaks import LEAKS, everywhere
 
 import forecaster.features as feature_module
+from forecaster import backtest, vault, workflows
 from forecaster.audit import placebos, recalibration, run
 from forecaster.audit.emitted import Emitted, Finding, first_difference
 from forecaster.audit.laws import Law, tried
 from forecaster.audit.poison import FUTURES, poisoned
-from forecaster.audit.subject import Subject
+from forecaster.audit.subject import Subject, reduced
 from forecaster.bars import Bars
 from forecaster.cli import run as command
 from forecaster.learner import BackboneForecaster
@@ -294,3 +295,15 @@ def test_a_law_is_a_row(honest: Subject):
     row = tried(law, honest).as_json()
     assert row["finding"] == "broken, first at A 2020-01-01"
     assert (row["holds"], row["symbol"], row["date"]) == (False, "A", "2020-01-01")
+
+
+@pytest.mark.parametrize("ends", [{"test_until": "2001-08-30"}, {"vault": "locked"}])
+def test_a_plan_that_ends_before_the_store_is_audited_as_far(
+    ends: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    """Stored bars go on where a vault or the config ends the plan: once an error of shapes."""
+    monkeypatch.setattr(vault, "FEWEST", 50)  # of 680
+    config = CONFIG.model_copy(update=ends)
+    plan = backtest.plan(config, market(), workflows.forecasters(config), "ends")
+    subject, _ = reduced(plan, stored())
+    assert [len(bars) for bars in subject.stored] == [len(bars) for bars in subject.panel]

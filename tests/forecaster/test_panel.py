@@ -38,6 +38,7 @@ from forecaster.learner import (
 from forecaster.learner.company import PanelWindows, taught, training_windows
 from forecaster.learner.market import UNKNOWN, Market
 from forecaster.learner.windows import UNSCORED, Batch, Company
+from forecaster.predicting import predict
 from forecaster.protocol import Origins
 from forecaster.runs import RunFolder
 from forecaster.symbols import Symbol
@@ -429,7 +430,7 @@ def test_train_and_predict(panel: Panel, tmp_path: Path):
     record = training.run_training(plan, run, lambda *_: None, resume=False)
     assert record["loss_nats"][0] == pytest.approx(record["untaught_loss_nats"], abs=0.3)
     stranger = replace(panel.members[0], symbol=Symbol("NEW"))
-    table = training.predict(run, Panel((*panel, stranger)), None)
+    table, _ = predict(run, Panel((*panel, stranger)), None)
     assert table.num_rows == 4 * len(HORIZONS)
     assert np.isfinite(table["predictions"].to_numpy()).all()
     with pytest.raises(UsageError, match="panel=3: symbols that are read together would have to"):

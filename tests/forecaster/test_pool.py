@@ -11,7 +11,7 @@ from forecaster.bars import Panel
 from forecaster.baselines import BASELINES
 from forecaster.baselines.naive import RandomWalk
 from forecaster.baselines.pool import LOOKBACK, Pool, best_weights, learned_weights
-from forecaster.distributions import Gaussian
+from forecaster.distributions import Gaussian, Mixture
 from forecaster.protocol import Origins
 from forecaster.scores import truth
 
@@ -101,3 +101,11 @@ def test_notes_of_members_are_kept(monkeypatch: pytest.MonkeyPatch):
     notes = POOL.fit(garch_panel(1200, 1), (1,)).notes
     wanted = "garch_student_t: GARCH-0: no sound GARCH fit on 1200 bars, RiskMetrics instead"
     assert notes == (wanted,)
+
+
+def test_members_without_any_density_between_them_are_inverted():
+    """Newton's step is infinite there: once a warning, which stops a run under -W error."""
+    far = np.array([[1.0]])
+    pool = Mixture((Gaussian(-far, 1e-5 * far), Gaussian(far, 1e-5 * far)), np.array([[0.5, 0.5]]))
+    found = pool.quantile([0.25, 0.5 + 1e-9, 0.75])[0, 0]
+    np.testing.assert_allclose(found, [-1.0, 1.0, 1.0], atol=1e-4)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forecaster import inference
-from forecaster.inference.sharpe import best_of, probabilistic_sharpe
+from forecaster.inference.sharpe import expected_best, probabilistic_sharpe
 
 
 def clustered(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_the_published_example_of_a_deflated_ratio():
     for 46 trials 0.9505.
     """
     for trials, wanted in ((100, 0.9004), (46, 0.9505)):
-        above = math.sqrt(0.5 / 250) * best_of(trials)
+        above = math.sqrt(0.5 / 250) * expected_best(trials)
         if trials == 100:
             assert above == pytest.approx(0.1132, abs=5e-5)
         found = probabilistic_sharpe(2.5 / math.sqrt(250), 1250, (-3.0, 10.0), above)
@@ -61,10 +61,10 @@ def test_the_published_example_of_a_deflated_ratio():
 
 
 def test_the_best_of_many_is_about_the_mean_of_the_greatest():
-    assert best_of(1) == 0
+    assert expected_best(1) == 0
     for trials in (5, 50, 500):
         drawn = np.random.default_rng(0).normal(size=(4000, trials)).max(axis=1)
-        assert best_of(trials) == pytest.approx(drawn.mean(), rel=0.05)
+        assert expected_best(trials) == pytest.approx(drawn.mean(), rel=0.05)
 
 
 @pytest.mark.parametrize(
