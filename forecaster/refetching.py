@@ -16,7 +16,7 @@ from datetime import date, timedelta
 from typing import Literal
 
 from forecaster.bars import Bars
-from forecaster.errors import DataError, ProviderError, StorageError
+from forecaster.errors import DataError, ProviderError
 from forecaster.exchanges import calendar_name
 from forecaster.findings import Quality
 from forecaster.overlap import Stored, compare, fresh, joined, told
@@ -24,7 +24,7 @@ from forecaster.provenance import Provenance
 from forecaster.sessions import count, last_closed
 from forecaster.sources import Delivery
 from forecaster.sources.yahoo import SETTLED_AFTER, Yahoo
-from forecaster.store import Status, Store
+from forecaster.store import DamagedError, Status, Store
 from forecaster.symbols import Symbol
 
 Change = Literal["first", "same", "append", "dividend", "split", "revised", "all"]
@@ -107,7 +107,7 @@ def _stored(wanted: Wanted, origin: Yahoo, store: Store) -> Stored | None:
         return None
     try:
         return Stored(*store.load_with_provenance(*key))
-    except StorageError:
+    except DamagedError:
         return None
 
 

@@ -16,6 +16,7 @@ from forecaster.bars import Bars, Floats
 from forecaster.errors import UsageError
 from forecaster.events import Event
 from forecaster.provenance import Provenance, content_sha256
+from forecaster.store.sealed import NewerFormatError
 from forecaster.symbols import Symbol
 
 SCHEMA_VERSION = 1
@@ -58,13 +59,16 @@ def encode(bars: Bars, provenance: Provenance) -> bytes:
 def decode(data: bytes) -> tuple[Bars, Provenance]:
     """The bars in a segment and where they come from.
 
-    Raises ValueError for anything that `encode` does not write, DataError for illegal bars.
+    Raises NewerFormatError for what a later version wrote, ValueError for anything else that
+    `encode` does not write, DataError for illegal bars.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow
         about = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
         version = about.get("schema_version") if isinstance(about, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise NewerFormatError(f"it is of schema {version}, written by a newer forecaster")
         if version != SCHEMA_VERSION or not schema.equals(SCHEMA):
             raise ValueError(f"its schema is not version {SCHEMA_VERSION} of ours")
         if file.metadata.num_rows > MOST_ROWS:

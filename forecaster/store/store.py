@@ -21,7 +21,7 @@ from forecaster.findings import Quality
 from forecaster.provenance import Provenance, content_sha256
 from forecaster.store.garbage import leftovers, remove
 from forecaster.store.lock import locked
-from forecaster.store.manifest import Entry, Manifest
+from forecaster.store.manifest import DamagedError, Entry, Manifest
 from forecaster.store.merge import Status, merge
 from forecaster.store.notes import read_note, write_note
 from forecaster.store.reading import entry_of, read_segment
@@ -110,16 +110,15 @@ class Store:
             entry = self._manifest().find(bars.symbol, bars.interval)
             if entry is None or entry.content != content_sha256(bars):
                 return
-            if self.quality(entry) != quality:
-                self._confine((self._folder / entry.file).parent)
-                write_note(self._folder / entry.file, entry, quality)
+            self._confine((self._folder / entry.file).parent)
+            write_note(self._folder / entry.file, entry, quality)
 
     def report(self, symbol: str, interval: str = "1d") -> Quality | None:
         """The report beside the bars of a symbol; None where there is none. DataError as `load`."""
         return self.quality(self._find(symbol, interval))
 
     def quality(self, entry: Entry) -> Quality | None:
-        """The report beside the bars of `entry`; None where there is none that is sound."""
+        """The report beside the bars of `entry`; None where there is none that we can read."""
         try:
             return read_note(self._folder / entry.file, entry)
         except ValueError:
@@ -166,7 +165,7 @@ class Store:
         entry = manifest.find(bars.symbol, bars.interval)
         try:
             old = read_segment(self._folder, entry)[0] if entry else None
-        except StorageError:
+        except DamagedError:
             covered = entry and bars.label(0) <= entry.first and entry.last <= bars.label(-1)
             if not covered:
                 raise

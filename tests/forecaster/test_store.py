@@ -256,7 +256,10 @@ def assert_damaged(store: Store, symbol: str, cause: str) -> None:
         store.load(symbol)
     text = str(caught.value)
     assert text.startswith(f"{symbol}: stored file {one_file(store, symbol)} is damaged: {cause}")
-    assert f"run `forecaster fetch {symbol}` for all of 2024-01-01 to" in text
+    assert (
+        f"run `forecaster fetch {symbol} --source test --interval 1d` for all of 2024-01-01 to"
+        in text
+    )
 
 
 @pytest.mark.parametrize("share", [0.03, pytest.param(1, marks=pytest.mark.slow)])
