@@ -46,7 +46,7 @@ class FetchRecord:
     symbol: str
     status: Status | Literal["failed", "planned"]
     change: str = ""  # what a network's answer did to what was stored
-    rows_added: int = 0
+    rows_added: int = 0  # of times that had no bar, or none that could be read
     rows_total: int = 0  # stored now
     first: str = ""  # label of the first bar that is stored now
     last: str = ""

@@ -11,6 +11,7 @@ from forecaster.events import Event, adjustment
 from forecaster.provenance import Provenance
 from forecaster.sessions import session_days
 from forecaster.sources import Delivery
+from forecaster.store import union
 
 RTOL = 1e-4  # of a price; Yahoo sends seven digits
 SHOWN = 3  # revised bars in a note
@@ -87,20 +88,13 @@ def fresh(old: tuple[Event, ...], new: tuple[Event, ...]) -> list[Event]:
 
 def joined(stored: Stored, got: Delivery) -> Delivery:
     """Stored bars, the new ones that are not among them, and the adjustment by all events."""
-    old, new = stored.bars, got.bars
-    extra = new.select(~np.isin(new.opened_at, old.opened_at))
-    order = np.argsort(np.concatenate((old.opened_at, extra.opened_at)), kind="stable")
-    columns = {
-        name: np.concatenate((getattr(old, name), getattr(extra, name)))[order]
-        for name in ("opened_at", *PRICES, "volume", "adjustment")
-    }
     events = {(e.ex_date, e.kind): e for e in got.provenance.events}
     for event in stored.provenance.events:
         key = (event.ex_date, event.kind)
         if key not in events or np.isclose(events[key].value, event.value, rtol=RTOL):
             events[key] = event
     kept = tuple(sorted(events.values()))
-    bars = replace(old, **columns)
+    bars = union(stored.bars, got.bars)
     days = session_days(bars, got.provenance.timezone)
     bars = replace(bars, adjustment=adjustment(bars, days, kept))
     return replace(got, bars=bars, provenance=replace(got.provenance, events=kept))

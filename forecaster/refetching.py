@@ -84,9 +84,10 @@ def bring(wanted: Wanted, origin: Yahoo, store: Store, *, dry_run: bool) -> Brou
     if found.delivery is None:
         return _untouched(stored, store, found.notes)
     commit = store.put(found.delivery.bars, found.delivery.provenance)
-    added = commit.rows_added if before is None else len(commit.bars) - len(before)
     delivery = replace(found.delivery, bars=commit.bars)
-    return Brought(commit.status, found.change, added, commit.bars, found.notes, delivery)
+    return Brought(
+        commit.status, found.change, commit.rows_added, commit.bars, found.notes, delivery
+    )
 
 
 def _untouched(stored: Stored | None, store: Store, notes: tuple[str, ...]) -> Brought:

@@ -3,7 +3,7 @@
 from forecaster.store.inspection import Fault, Inspection, verify
 from forecaster.store.manifest import DamagedError, Entry
 from forecaster.store.mending import repair
-from forecaster.store.merge import Status
+from forecaster.store.merge import Status, union
 from forecaster.store.store import LOCK_TIMEOUT_S, Commit, Store
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "Status",
     "Store",
     "repair",
+    "union",
     "verify",
 ]

@@ -22,7 +22,7 @@ from forecaster.provenance import Provenance, content_sha256
 from forecaster.store.garbage import leftovers, remove
 from forecaster.store.lock import locked
 from forecaster.store.manifest import DamagedError, Entry, Manifest
-from forecaster.store.merge import Status, merge
+from forecaster.store.merge import Status, added, merge
 from forecaster.store.notes import read_note, write_note
 from forecaster.store.reading import entry_of, read_segment
 from forecaster.store.segment import encode
@@ -35,7 +35,7 @@ class Commit:
     """What a put did, or would do."""
 
     status: Status
-    rows_added: int
+    rows_added: int  # bars of times that had none, or none that could be read
     bars: Bars  # as they are stored now
 
 
@@ -171,8 +171,8 @@ class Store:
                 raise
             return Commit("replaced", len(bars), bars)
         status, merged = merge(old, bars)
-        had = 0 if old is None or status == "replaced" else len(old)
-        return Commit(status, len(merged) - had, merged)
+        news = len(merged) if old is None else int(added(old, merged).sum())
+        return Commit(status, news, merged)
 
     def _confine(self, folder: Path) -> None:
         """Refuse to write through a link inside the store."""
