@@ -8,9 +8,8 @@ from forecaster.errors import ForecasterError, UsageError
 from forecaster.fetch_report import FetchRecord, FetchReport, FetchRequest
 from forecaster.judging import Judge
 from forecaster.refetching import Wanted, bring
-from forecaster.sources import Delivery, Source, source
+from forecaster.sources import Delivery, Remote, Source, source
 from forecaster.sources.files import FileSource
-from forecaster.sources.yahoo import Yahoo
 from forecaster.store import Store
 from forecaster.symbols import Symbol
 
@@ -29,10 +28,7 @@ def fetch(request: FetchRequest, say: Callable[[str], None] = _unheard) -> Fetch
     Raises UsageError for a request that means nothing, StorageError for a store that cannot be
     written and LockedError, all before anything is fetched.
     """
-    duration(request.interval)
-    origin = source(request.source, request.path)
-    if request.refetch and not isinstance(origin, Yahoo):
-        raise UsageError(f"source {origin.name} is always read whole: leave out --refetch")
+    origin = _origin(request)
     symbols = _symbols(request, origin)
     store = Store(request.store, request.lock_timeout_s)
     if not request.dry_run:
@@ -54,6 +50,19 @@ def fetch(request: FetchRequest, say: Callable[[str], None] = _unheard) -> Fetch
             raise
     judged = tuple(judge.refined(record) for record in records)
     return FetchReport(request=request, records=judged, errors=errors)
+
+
+def _origin(request: FetchRequest) -> Source:
+    """The source, if it can be asked this at all."""
+    duration(request.interval)
+    origin, start, end = source(request.source, request.path), request.start, request.end
+    if start is not None and end is not None and start > end:
+        raise UsageError(f"start {start} is after end {end}: exchange them")
+    if isinstance(origin, Remote):
+        origin.check(request.interval, start)
+    elif request.refetch:
+        raise UsageError(f"source {origin.name} is always read whole: leave out --refetch")
+    return origin
 
 
 def _interrupted(request: FetchRequest, done: int, asked: int) -> str:
@@ -79,7 +88,7 @@ def _fetch_one(
     request: FetchRequest, origin: Source, store: Store, symbol: Symbol
 ) -> tuple[FetchRecord, Delivery | None]:
     """Fetch one symbol and store it, or only say what would become of it."""
-    if isinstance(origin, Yahoo):
+    if isinstance(origin, Remote):
         return _update_one(request, origin, store, symbol)
     got = origin.fetch(symbol, request.interval, request.start, request.end)
     commit = store.preview(got.bars) if request.dry_run else store.put(got.bars, got.provenance)
@@ -96,7 +105,7 @@ def _fetch_one(
 
 
 def _update_one(
-    request: FetchRequest, origin: Yahoo, store: Store, symbol: Symbol
+    request: FetchRequest, origin: Remote, store: Store, symbol: Symbol
 ) -> tuple[FetchRecord, Delivery | None]:
     """Ask a network for what is not stored yet, and store it."""
     wanted = Wanted(symbol, request.interval, request.start, request.end, request.refetch)

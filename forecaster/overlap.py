@@ -30,13 +30,16 @@ class Stored:
         return session_days(self.bars, self.provenance.timezone)[t].item()
 
 
-def compare(old: Bars, new: Bars) -> tuple[str, ...]:
-    """Notes on the bars that differ. Raises DataError where the two are not one history."""
+def compare(old: Bars, new: Bars, source: str) -> tuple[str, ...]:
+    """Notes on the bars that differ from what `source` has now.
+
+    Raises DataError where the two are not one history.
+    """
     start, end = max(old.opened_at[0], new.opened_at[0]), min(old.opened_at[-1], new.opened_at[-1])
     shared = np.intersect1d(old.opened_at, new.opened_at)
     if start > end or not len(shared):
         raise DataError(
-            f"{new.symbol}: gap: stored is {old.label(0)} to {old.label(-1)}, Yahoo has"
+            f"{new.symbol}: gap: stored is {old.label(0)} to {old.label(-1)}, {source} has"
             f" {new.label(0)} to {new.label(-1)}: no bar in common shows that they are one"
             " history; keep it in another --store"
         )
@@ -64,10 +67,10 @@ def compare(old: Bars, new: Bars) -> tuple[str, ...]:
             for t in rows[:SHOWN]
         )
         notes.append(
-            f"{len(rows)} of {len(differs)} bars revised by Yahoo, kept as stored: {which}"
+            f"{len(rows)} of {len(differs)} bars revised by {source}, kept as stored: {which}"
         )
     if len(gone):
-        notes.append(f"{len(gone)} stored bars are no longer Yahoo's, kept: {str(gone[0])[:10]}")
+        notes.append(f"{len(gone)} stored bars are gone from {source}, kept: {str(gone[0])[:10]}")
     return tuple(notes)
 
 

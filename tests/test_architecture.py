@@ -37,6 +37,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"quality"},
         {"sources", "store", "runs"},
         {"overlap"},
+        {"asking"},
         {"refetching", "fetch_report"},
         {"judging"},
         {"features", "distributions"},

@@ -105,7 +105,6 @@ def test_some_fail_the_rest_is_stored(tmp_path: Path) -> None:
         (("APPL", "IBMM"), {}, DataError, 3),
         (("IBM",), {"interval": "1h"}, UsageError, 2),
         (("IBM",), {"start": day("2020-01-01")}, DataError, 3),
-        (("IBM",), {"start": day("2010-01-02"), "end": day("2010-01-01")}, UsageError, 2),
     ],
 )
 def test_all_fail_for_a_reason(
@@ -115,6 +114,15 @@ def test_all_fail_for_a_reason(
     assert isinstance(report.failure, kind)
     assert report.exit_code == code
     assert Store(tmp_path / "data").entries() == ()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_range_that_is_none_is_refused_before_anything_is_made(
+    tmp_path: Path, dry_run: bool
+) -> None:
+    with pytest.raises(UsageError, match="start 2010-01-02 is after end 2010-01-01: exchange"):
+        ask(tmp_path, "IBM", start=day("2010-01-02"), end=day("2010-01-01"), dry_run=dry_run)
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("dry_run_after", [False, True])

@@ -303,7 +303,7 @@ def test_f09_another_listing(yahoo: Desk, meta: dict[str, Any]) -> None:
     yahoo.has("GOOD", steady(Chart(meta=meta).document()))
     failure = fails(yahoo)
     assert (type(failure), failure.exit_code) == (DataError, 3)
-    assert f"Yahoo has {next(iter(meta.values()))}: another listing" in str(failure)
+    assert f"yahoo has {next(iter(meta.values()))}: another listing" in str(failure)
 
 
 @pytest.mark.parametrize(
@@ -569,6 +569,7 @@ def test_pence_stay_pence_and_are_told(yahoo: Desk) -> None:
     assert yahoo.store.load_with_provenance("VOD.L")[1].currency == "GBp"
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize(
     ("interval", "start", "said"),
     [
@@ -579,14 +580,33 @@ def test_pence_stay_pence_and_are_told(yahoo: Desk) -> None:
             "1m bars of the last 7 days only; give --start 2024-04-30 or later",
         ),
         ("5m", date(2024, 1, 1), "5m bars of the last 60 days only"),
+        ("2h", None, "interval '2h' is unknown"),
         ("1h", date(2020, 1, 1), "1h bars of the last 730 days only"),
         ("1d", date(2025, 1, 1), "--start 2025-01-01 is in the future"),
     ],
 )
 def test_limits_are_told_before_anything_is_asked(
-    yahoo: Desk, interval: str, start: date | None, said: str
+    yahoo: Desk, interval: str, start: date | None, said: str, dry_run: bool
 ) -> None:
-    failure = yahoo.fetch("GOOD", interval=interval, start=start).failure
-    assert isinstance(failure, UsageError)
-    assert said in str(failure)
+    """By a dry run too, which would promise what the fetch then refuses."""
+    with pytest.raises(UsageError) as caught:
+        raise yahoo.fetch("GOOD", interval=interval, start=start, dry_run=dry_run).failure or (
+            AssertionError("it is not refused")
+        )
+    assert said in str(caught.value)
     assert not yahoo.fake.hits
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_an_end_that_yahoo_no_longer_has_is_told_as_such(yahoo: Desk, dry_run: bool) -> None:
+    report = yahoo.fetch("GOOD", interval="1m", end=date(2024, 4, 1), dry_run=dry_run)
+    assert "--end 2024-04-01: Yahoo gives 1m bars of the last 7 days only" in str(report.failure)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_without_its_packages_it_is_told_which(
+    yahoo: Desk, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    monkeypatch.setattr(source_module, "PACKAGES", ("yfinance", "curl_cffi_missing"))
+    with pytest.raises(UsageError, match="source yahoo needs curl_cffi_missing: pip install"):
+        yahoo.fetch("GOOD", dry_run=dry_run)

@@ -15,6 +15,7 @@ from yahoo_harness import Desk, desk
 from forecaster.bars import Bars
 from forecaster.errors import DataError
 from forecaster.fetching import FetchRequest, fetch
+from forecaster.sources import registry
 
 DAYS = weekdays(date(2023, 11, 1), date(2024, 5, 6))
 BEFORE = DAYS[:-5]
@@ -160,7 +161,7 @@ def test_f17_a_bar_is_revised(yahoo: Desk) -> None:
     assert (record.status, record.change, record.rows_added) == ("appended", "revised", 5)
     stored, now = close[-8] - 0.5, close[-8]
     assert record.notes == (
-        f"1 of 10 bars revised by Yahoo, kept as stored: {DAYS[-8]} close {stored:g} now {now:g}",
+        f"1 of 10 bars revised by yahoo, kept as stored: {DAYS[-8]} close {stored:g} now {now:g}",
     )
     after = yahoo.store.load("GOOD")
     assert prices(after, len(before)).tobytes() == prices(before, len(before)).tobytes()
@@ -182,7 +183,7 @@ def test_a_gap_is_refused(yahoo: Desk) -> None:
     yahoo.has("GOOD", steady(Chart(days=DAYS[-3:]).document()))
     failure = yahoo.fetch("GOOD").failure
     assert isinstance(failure, DataError)
-    assert "GOOD: gap: stored is 2023-11-01 to 2024-04-29, Yahoo has 2024-05-02" in str(failure)
+    assert "GOOD: gap: stored is 2023-11-01 to 2024-04-29, yahoo has 2024-05-02" in str(failure)
     assert yahoo.digest("GOOD") == before
 
 
@@ -193,7 +194,7 @@ def test_a_bar_that_yahoo_no_longer_has_is_kept(yahoo: Desk) -> None:
     columns = {n: [full[n][i] for i in kept] for n in ("open", "high", "low", "close")}
     yahoo.has("GOOD", steady(Chart(days=days).document(**columns, adjclose=columns["close"])))
     record = yahoo.record("GOOD")
-    assert record.notes == (f"1 stored bars are no longer Yahoo's, kept: {DAYS[-9]}",)
+    assert record.notes == (f"1 stored bars are gone from yahoo, kept: {DAYS[-9]}",)
     assert record.rows_total == len(DAYS)
 
 
@@ -273,6 +274,70 @@ def test_hourly_bars(yahoo: Desk) -> None:
     assert hours.tolist() == [15, 16, 17, 18, 19, 20, *range(14, 20), *range(14, 19)]
     yahoo.now += timedelta(hours=1)
     assert yahoo.record("HOUR", interval="1h").rows_added == 1
+
+
+def hourly(yahoo: Desk) -> None:
+    """Two days of hours, which Yahoo gives for 730 days."""
+    chart, days = Chart("HOUR"), [date(2024, 5, 2), date(2024, 5, 3)]
+    zone = {"timezone": "EST", "gmtoffset": 0}
+    periods = [[{**zone, "start": chart.second(d, 9), "end": chart.second(d, 16)}] for d in days]
+    shown = replace(chart, days=[days[0]] * 12, meta={"tradingPeriods": periods})
+    times = [chart.second(day, 10) + 3600 * i for day in days for i in range(6)]
+    yahoo.has("HOUR", steady(shown.document(timestamp=times)))
+    assert yahoo.record("HOUR", interval="1h").rows_total == 12
+    yahoo.fake.asked.clear()
+
+
+@pytest.mark.parametrize("options", [{}, {"dry_run": True}, {"start": date(2027, 3, 1)}])
+def test_intraday_bars_that_yahoo_has_left_behind(yahoo: Desk, options: dict[str, Any]) -> None:
+    """A user must learn what is the matter, and how to go on: neither --start nor --refetch is."""
+    hourly(yahoo)
+    before, yahoo.now = yahoo.digest("HOUR", "1h"), datetime(2027, 5, 6, 22, 0, tzinfo=UTC)
+    failure = yahoo.fetch("HOUR", interval="1h", **options).failure
+    assert isinstance(failure, DataError)
+    assert str(failure) == (
+        "HOUR: 1h bars of 2024-05-03 are stored, and yahoo has none before 2025-05-07 any more:"
+        " nothing can show that newer ones are of one history; what is stored is kept; fetch into"
+        " another --store DIR to go on from there"
+    )
+    again = yahoo.fetch("HOUR", interval="1h", refetch=True, **options).failure
+    assert isinstance(again, DataError)
+    assert "nothing can replace them; what is stored is kept; fetch into" in str(again)
+    assert (yahoo.fake.asked, yahoo.digest("HOUR", "1h")) == ([], before)
+    assert yahoo.record("HOUR", interval="1h", end=date(2024, 5, 3)).notes == (
+        "stored to 2024-05-03 already: not asked",
+    )
+    yahoo.root = yahoo.root.with_name("another")
+    yahoo.fetch("HOUR", interval="1h")
+    assert [symbol for symbol, _ in yahoo.fake.asked] != []
+
+
+def test_intraday_bars_that_yahoo_has_half_left_behind(yahoo: Desk) -> None:
+    """It is asked for the stored bars that it still has, not for ten whatever happens."""
+    hourly(yahoo)
+    yahoo.now = datetime(2026, 5, 2, 12, 0, tzinfo=UTC)
+    yahoo.fetch("HOUR", interval="1h")
+    asked = datetime.fromtimestamp(int(dict(yahoo.fake.asked)["HOUR"]["period1"]), UTC).date()
+    assert asked == date(2024, 5, 3)  # the first of 730 days; ten bars back is the second
+
+
+def test_any_source_behind_a_network_is_asked_for_what_is_missing(
+    yahoo: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what it can do, not by its class."""
+
+    class Another:
+        settled_after = timedelta(0)
+
+        def __init__(self, inner: Any) -> None:
+            for name in ("name", "symbols", "fetch", "now", "check", "first_day", "calendar"):
+                setattr(self, name, getattr(inner, name))
+
+    made = registry.Yahoo
+    monkeypatch.setattr(registry, "Yahoo", lambda: Another(made()))
+    yahoo.has("GOOD", steady(Chart(days=DAYS).document()))
+    assert yahoo.record("GOOD").change == "append"
+    assert yahoo.record("GOOD").notes == ("no session has closed since 2024-05-06: not asked",)
 
 
 def sydney(days: list[date], splits: dict[date, tuple[int, int]]) -> dict[str, Any]:
