@@ -59,7 +59,7 @@ def examine(bars: Bars, context: Context | None = None) -> Quality:
         sessions=days.by,
         missing=_of_days(days.days, ~np.isin(days.days, days.printed)),
         unexpected=_of_days(days.printed, ~np.isin(days.printed, days.days)),
-        short_days=_short_days(bars),
+        short_days=_short_days(bars, days.of_bars),
         stale_opens=finding(stale, opens),
         stale_years=years,
         stale_share=share,
@@ -100,13 +100,18 @@ def _partial(bars: Bars, fetched_at: np.datetime64 | None) -> Flags:
     return early | (count < ODD_PHASE * len(bars))[which]
 
 
-def _short_days(bars: Bars) -> Finding:
-    """Intraday: days with less than half of the median number of bars of their weekday."""
+def _short_days(bars: Bars, days: Times) -> Finding:
+    """Intraday: days with less than half of the median number of bars of their weekday.
+
+    `days` [T] are the bars' sessions.
+    """
     if duration(bars.interval) >= DAY:
         return Finding(count=0, of=0)
-    dates, count = np.unique(bars.opened_at.astype("datetime64[D]"), return_counts=True)
-    usual = np.array([np.median(count[weekdays(dates) == w]) for w in weekdays(dates)])
-    return _of_days(dates, count < SHORT * usual)
+    dates, count = np.unique(days, return_counts=True)
+    weekday, usual = weekdays(dates), np.zeros(7)
+    for each in np.unique(weekday):
+        usual[each] = np.median(count[weekday == each])
+    return _of_days(dates, count < SHORT * usual[weekday])
 
 
 def _stale_years(bars: Bars, stale: Flags, candles: Candles) -> tuple[str, float]:

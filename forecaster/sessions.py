@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecaster.bars import Bars, Times
+from forecaster.bars import Bars, Times, duration
 from forecaster.errors import UsageError, suggestion
 from forecaster.exchanges import calendar_of
 
@@ -35,8 +35,13 @@ class Expected:
     """Days that should have bars, from the symbol's first to its last."""
 
     by: str  # what said so, for people
-    days: Times  # datetime64[D], in order
-    printed: Times  # datetime64[D], in order: days that do have bars
+    days: Times  # datetime64[D], in order: the exchange's days where one is known, else UTC's
+    of_bars: Times  # [T] datetime64[D]: the day of each bar
+
+    @property
+    def printed(self) -> Times:
+        """Days that do have bars, in order."""
+        return np.unique(self.of_bars)
 
 
 def expected(bars: Bars, exchange: str = "", others: Sequence[Times] = ()) -> Expected:
@@ -47,19 +52,20 @@ def expected(bars: Bars, exchange: str = "", others: Sequence[Times] = ()) -> Ex
     others print, if two or more cover it, and it is one of the symbol's own weekdays.
     Raises UsageError for an exchange that exchange_calendars does not know.
     """
-    if exchange:
-        calendar = exchange_calendar(exchange)
-        printed = _dates(bars, str(calendar.tz))
+    calendar = exchange_calendar(exchange) if exchange else None
+    zone = str(calendar.tz) if calendar else "UTC"
+    own = session_days(bars, zone)
+    if calendar:
         sessions = calendar.sessions.to_numpy().astype("datetime64[D]")
-        if sessions[0] <= printed[0] and printed[-1] <= sessions[-1]:
-            inside = (sessions >= printed[0]) & (sessions <= printed[-1])
-            return Expected(exchange, sessions[inside], printed)
-    printed = _dates(bars, "UTC")
-    days = np.arange(printed[0], printed[-1] + DAY, DAY)
-    days = days[_own_weekdays(days, printed)]
+        if sessions[0] <= own[0] and own[-1] <= sessions[-1]:
+            inside = (sessions >= own[0]) & (sessions <= own[-1])
+            return Expected(exchange, sessions[inside], own)
+    days = np.arange(own[0], own[-1] + DAY, DAY)
+    days = days[_own_weekdays(days, np.unique(own))]
     if len(others) < 2:
-        return Expected("its own weekdays", days, printed)
-    return Expected(f"clock of {len(others)} others", days[_common(days, others)], printed)
+        return Expected("its own weekdays", days, own)
+    clocks = [_days(labels, bars.interval, zone) for labels in others]
+    return Expected(f"clock of {len(others)} others", days[_common(days, clocks)], own)
 
 
 def last_closed(name: str, now: datetime) -> date | None:
@@ -137,18 +143,22 @@ def session_days(bars: Bars, zone: str) -> Times:
 
     `zone` is IANA's name; empty is UTC.
     """
-    if bars.interval == "1d" or zone in ("", "UTC"):
-        return bars.opened_at.astype("datetime64[D]")
+    return _days(bars.opened_at, bars.interval, zone)
+
+
+def _days(labels: Times, interval: str, zone: str) -> Times:
+    if duration(interval) >= DAY or zone in ("", "UTC"):
+        return labels.astype("datetime64[D]")
     import pandas as pd
 
-    local = pd.DatetimeIndex(bars.opened_at, tz="UTC").tz_convert(zone).tz_localize(None)
+    local = pd.DatetimeIndex(labels, tz="UTC").tz_convert(zone).tz_localize(None)
     return local.to_numpy().astype("datetime64[D]")
 
 
 def weeks(bars: Bars) -> Expected:
-    """For weekly bars: one a week, by the Monday of its label."""
+    """For weekly bars: one a week; a week is its Monday."""
     days = bars.opened_at.astype("datetime64[D]")
-    mondays = np.unique((days - weekdays(days) * DAY).astype("datetime64[D]"))
+    mondays = (days - weekdays(days) * DAY).astype("datetime64[D]")
     span = np.arange(mondays[0], mondays[-1] + DAY, 7 * DAY)
     return Expected("weeks", span, mondays)
 
@@ -156,11 +166,6 @@ def weeks(bars: Bars) -> Expected:
 def weekdays(days: Times) -> np.ndarray:
     """[T] the weekday of each of `days` [T]: 0 for Monday to 6 for Sunday."""
     return (days.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01: a Thursday
-
-
-def _dates(bars: Bars, zone: str) -> Times:
-    """Dates that have bars."""
-    return np.unique(session_days(bars, zone))
 
 
 def _own_weekdays(days: Times, printed: Times) -> np.ndarray:
@@ -173,8 +178,7 @@ def _own_weekdays(days: Times, printed: Times) -> np.ndarray:
 def _common(days: Times, others: Sequence[Times]) -> np.ndarray:
     """Whether at least half of the others that cover a day print on it; true where few do."""
     covering, printing = np.zeros(len(days)), np.zeros(len(days))
-    for labels in others:
-        theirs = labels.astype("datetime64[D]")
+    for theirs in others:
         if len(theirs):
             covering += (days >= theirs[0]) & (days <= theirs[-1])
             printing += np.isin(days, theirs)
