@@ -31,6 +31,8 @@ from fake_yahoo import (
 from yahoo_harness import Desk, desk
 
 from forecaster.errors import DataError, ForecasterError, ProviderError, UsageError
+from forecaster.sources.yahoo import client as client_module
+from forecaster.sources.yahoo import patience as patience_module
 from forecaster.sources.yahoo import session as session_module
 from forecaster.sources.yahoo import source as source_module
 
@@ -125,21 +127,35 @@ def test_f02_a_server_that_hangs_or_drips(
     monkeypatch.setattr(session_module, "REQUEST_TIMEOUT_S", 0.3)
     monkeypatch.setattr(source_module, "TRY_TIMEOUT_S", 1.0)
     yahoo.has("GOOD", slow)
-    yahoo.has("NEXT", steady(GOOD | {}))
+    yahoo.has("NEXT", steady(Chart("NEXT").document()))
     began = time.monotonic()
-    failure = fails(yahoo)
+    report = yahoo.fetch("GOOD", "NEXT")
+    assert time.monotonic() - began < 30
+    failure = report.errors["GOOD"]
     assert (type(failure), failure.exit_code) == (ProviderError, 4)
     assert "did not answer in time" in str(failure)
-    assert time.monotonic() - began < 30
+    assert [r.status for r in report.records] == ["failed", "added"]  # it holds nobody up
 
 
 def test_f02_a_worker_that_never_comes_back_is_left_behind(
     yahoo: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plain = client_module.ask
+
+    def hangs(session: Any, symbol: str, *rest: Any) -> Any:
+        if symbol == "GOOD":
+            monkeypatch.setattr(source_module, "TRY_TIMEOUT_S", 60.0)  # the next has time
+            time.sleep(3)
+        return plain(session, symbol, *rest)
+
     monkeypatch.setattr(source_module, "TRY_TIMEOUT_S", 0.1)
     monkeypatch.setattr(source_module, "GRACE_S", 0.1)
-    monkeypatch.setattr(source_module.Yahoo, "_work", lambda *_: time.sleep(3))
-    assert "did not answer in time" in str(fails(yahoo))
+    monkeypatch.setattr(patience_module, "MOST_TRIES", 1)
+    monkeypatch.setattr(client_module, "ask", hangs)
+    yahoo.has("NEXT", steady(Chart("NEXT").document()))
+    report = yahoo.fetch("GOOD", "NEXT")
+    assert "did not answer in time" in str(report.errors["GOOD"])
+    assert [r.status for r in report.records] == ["failed", "added"]
 
 
 def test_f03_too_many_requests_a_few_times(yahoo: Desk) -> None:

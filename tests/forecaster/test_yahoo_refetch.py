@@ -12,8 +12,9 @@ import pytest
 from fake_yahoo import NOW, Chart, steady, weekdays
 from yahoo_harness import Desk, desk
 
+from forecaster import asking
 from forecaster.bars import Bars
-from forecaster.errors import DataError
+from forecaster.errors import DataError, UsageError
 from forecaster.fetching import FetchRequest, fetch
 from forecaster.sources import registry
 
@@ -69,10 +70,27 @@ def test_what_is_stored_is_not_asked_for_again(yahoo: Desk) -> None:
     assert yahoo.fake.asked == []
 
 
-def test_a_holiday_is_no_reason_to_ask(yahoo: Desk) -> None:
-    yahoo.now = datetime(2024, 4, 30, 13, 0, tzinfo=UTC)  # before the next session closes
-    assert yahoo.record("GOOD").status == "same"
+def test_before_the_next_close_nobody_is_asked(yahoo: Desk) -> None:
+    for close, asked in ((datetime(2024, 4, 30, 20, 29, tzinfo=UTC), 0), (NOW, 1)):
+        yahoo.now = close
+        assert yahoo.record("GOOD").status == "same"  # the fake has nothing newer
+        assert yahoo.fake.charts("GOOD") == asked
+
+
+def test_a_holiday_is_no_reason_to_ask(yahoo: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Good Friday, which is no session though it is a weekday: the planted mistake believes so."""
+    thursday = date(2024, 3, 28)
+    yahoo.now = datetime(2024, 3, 28, 22, 0, tzinfo=UTC)
+    yahoo.has("EASTER", steady(Chart("EASTER", days=weekdays(date(2023, 11, 1), thursday))
+                               .document()))  # fmt: skip
+    assert yahoo.record("EASTER").last == f"{thursday}"
+    yahoo.fake.asked.clear()
+    yahoo.now = datetime(2024, 3, 31, 22, 0, tzinfo=UTC)
+    assert yahoo.record("EASTER").notes == (f"no session has closed since {thursday}: not asked",)
     assert yahoo.fake.asked == []
+    monkeypatch.setattr(asking, "last_closed", lambda *_: date(2024, 3, 29))
+    yahoo.record("EASTER")
+    assert yahoo.fake.charts("EASTER") == 1
 
 
 def test_what_is_not_asked_for_has_its_report_or_gets_one(yahoo: Desk) -> None:
@@ -250,9 +268,11 @@ def test_a_damaged_segment_is_fetched_whole(yahoo: Desk) -> None:
 
 
 def test_another_source_is_not_refetched(tmp_path: Path) -> None:
-    request: dict[str, Any] = {"symbols": ("IBM",), "store": tmp_path, "refetch": True}
-    with pytest.raises(Exception, match="source bundled is always read whole: leave out --refetch"):
-        fetch(FetchRequest(**request))
+    request = FetchRequest(symbols=("IBM",), store=tmp_path / "data", refetch=True)
+    with pytest.raises(UsageError, match="source bundled is always read whole: leave out --refet"):
+        fetch(request)
+    assert not request.store.exists()
+    assert fetch(replace(request, refetch=False)).exit_code == 0
 
 
 def test_hourly_bars(yahoo: Desk) -> None:
