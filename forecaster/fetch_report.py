@@ -54,6 +54,17 @@ class FetchRecord:
     error: str = ""
     quality: Quality | None = None  # of the bars that are stored now
 
+    @property
+    def line(self) -> str:
+        """One line for people, while others are still being fetched."""
+        if self.error:
+            told = self.error.removeprefix(f"{self.symbol}: ")
+            return f"{self.symbol}: failed: {told}"
+        bars = f"{self.rows_total} bars, {self.first} to {self.last}" if self.first else "no bars"
+        kind = f" ({self.change})" if self.change not in ("", self.status) else ""
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"{self.symbol}: {self.status}{kind}: {self.rows_added} new; {bars}{notes}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FetchReport:

@@ -23,7 +23,8 @@ def _unheard(line: str) -> None:
 def fetch(request: FetchRequest, say: Callable[[str], None] = _unheard) -> FetchReport:
     """Fetch every symbol and store it. What succeeds is stored whatever becomes of the others.
 
-    `say` is told what an interrupt has left.
+    `say` is told what has become of each of several symbols as soon as it is known, and what an
+    interrupt has left.
 
     Raises UsageError for a request that means nothing, StorageError for a store that cannot be
     written and LockedError, all before anything is fetched.
@@ -36,6 +37,7 @@ def fetch(request: FetchRequest, say: Callable[[str], None] = _unheard) -> Fetch
     records: list[FetchRecord] = []
     errors: dict[str, ForecasterError] = {}
     judge = Judge(None if request.dry_run else store)
+    tell = say if len(symbols) > 1 else _unheard
     for symbol in symbols:
         try:
             record, delivery = _fetch_one(request, origin, store, symbol)
@@ -48,6 +50,7 @@ def fetch(request: FetchRequest, say: Callable[[str], None] = _unheard) -> Fetch
         except KeyboardInterrupt:
             say(_interrupted(request, len(records) - len(errors), len(symbols)))
             raise
+        tell(records[-1].line)
     judged = tuple(judge.refined(record) for record in records)
     return FetchReport(request=request, records=judged, errors=errors)
 

@@ -14,6 +14,7 @@ from forecaster.cli import run
 from forecaster.errors import DataError, LockedError, PartialError, StorageError, UsageError
 from forecaster.fetching import FetchReport, FetchRequest, fetch
 from forecaster.sources import DEFAULT_UNIVERSE
+from forecaster.sources.bundled import Bundled
 from forecaster.sources.protocol import Delivery
 from forecaster.store import Store
 from forecaster.store.lock import locked
@@ -240,14 +241,14 @@ def test_synthetic_symbols_are_extended(tmp_path: Path) -> None:
 
 def interrupted_at(symbol: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while `symbol` is fetched."""
-    plain = fetching._fetch_one
+    plain = Bundled.fetch
 
-    def until(request: FetchRequest, origin: Any, store: Store, each: Symbol) -> Any:
+    def until(source: Bundled, each: Symbol, *rest: Any) -> Delivery:
         if each == symbol:
             raise KeyboardInterrupt
-        return plain(request, origin, store, each)
+        return plain(source, each, *rest)
 
-    monkeypatch.setattr(fetching, "_fetch_one", until)
+    monkeypatch.setattr(Bundled, "fetch", until)
 
 
 @pytest.mark.parametrize("dry_run", [False, True])
@@ -260,7 +261,8 @@ def test_an_interrupt_leaves_reports_and_says_what_is_true(
     with pytest.raises(KeyboardInterrupt):
         fetch(request, said.append)
     what = "were looked at" if dry_run else "are stored"
-    assert said == [f"interrupted: 1 of 2 symbols {what}; run the same command to go on"]
+    assert said[0].startswith("IBM: added: 3270 new; 3270 bars, 2000-03-01 to 2013-03-01")
+    assert said[1:] == [f"interrupted: 1 of 2 symbols {what}; run the same command to go on"]
     store = Store(tmp_path / "data")
     assert [store.quality(entry) is not None for entry in store.entries()] == [True] * (not dry_run)
 
@@ -272,6 +274,24 @@ def test_an_interrupt_is_as_quiet_as_asked(
     for options, lines in (((), 1), (("-q",), 0)):
         assert run(["fetch", "IBM", "--store", str(tmp_path), *options]) == 130
         assert capsys.readouterr().err.count("interrupted") == lines
+
+
+def test_each_of_several_symbols_is_told_of_as_soon_as_it_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr, with --json too; of one symbol alone the result or the error says it all."""
+    line = ["fetch", "FB", "APPL", "VIXCLS", "--store", str(tmp_path), "--json"]
+    assert run(line) == 8
+    out, err = capsys.readouterr()
+    told = err.splitlines()
+    assert [each.split(": ")[:2] for each in told] == [
+        ["FB", "added"], ["APPL", "failed"], ["VIXCLS", "added"], ["forecaster", "error"],
+    ]  # fmt: skip
+    assert [each["status"] for each in json.loads(out)["symbols"]] == ["added", "failed", "added"]
+    assert run([*line, "-q"]) == 8
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert run(["fetch", "APPL", "--store", str(tmp_path)]) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("error", [LockedError, StorageError, UsageError, ValueError])
