@@ -19,12 +19,11 @@ from forecaster.bars import Panel
 from forecaster.config import RunConfig
 from forecaster.engine import run_all
 from forecaster.errors import CheckpointError, DataError, StorageError
-from forecaster.folds import Fold, Schedule, walk_forward
+from forecaster.folds import FEWEST_PAST, Fold, Schedule, walk_forward
 from forecaster.protocol import Forecaster
 from forecaster.runs import RunFolder
 from forecaster.vault import guarded
 
-FEWEST_PAST = 250  # bars of a symbol before its first origin
 FEWEST_ENDED = 20  # returns of the longest horizon that must have ended by then
 
 

@@ -53,7 +53,7 @@ def load_panel(
         say(f"fetched {', '.join(lacking)} from the bundled source into {root}")
     panel = stored_panel(config, root)
     digest = store.digest(config.symbols, config.interval)
-    return Panel(tuple(bars.adjusted() for bars in panel)), digest
+    return panel.adjusted(), digest
 
 
 def stored_panel(config: RunConfig, root: Path) -> Panel:
