@@ -74,6 +74,7 @@ ONLY_IN = {
     "sklearn": {"forecaster"},
     "exchange_calendars": {"forecaster/sessions.py"},
     "dash": {"forecaster/explore"},
+    "distributed": {"forecaster/engine"},
 }
 
 
