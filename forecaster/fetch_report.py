@@ -32,7 +32,7 @@ class FetchRequest:
     interval: str = "1d"
     start: date | None = None  # the first session
     end: date | None = None  # the last session, included
-    path: Path | None = None  # of the file, for csv and parquet
+    path: Path | None = None  # of the file, where the source reads one
     store: Path = Path("data")
     dry_run: bool = False  # look and check, write nothing; a network is not asked
     refetch: bool = False  # ask a network for all of it again

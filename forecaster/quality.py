@@ -37,7 +37,7 @@ class Context:
 
 
 def examine(bars: Bars, context: Context | None = None) -> Quality:
-    """The findings on `bars`, at least one. Raises UsageError for an unknown exchange."""
+    """The findings on one bar or more. Raises UsageError for an unknown exchange."""
     given = context or Context()
     weekly = duration(bars.interval) > DAY
     days = weeks(bars) if weekly else expected(bars, given.exchange, given.others)

@@ -7,8 +7,9 @@ Printed prices never change, so ten stored bars are asked for again and compared
     split      a new one: likewise
     revised    few of the shared bars differ: the stored ones stay, the differences are named
 
-An event makes all of the stored time be asked for again and compared. A gap, or a difference in
-many bars that no event explains, is refused: nothing shows that the two are one history.
+`first` says that nothing was stored, `all` that everything was asked for again. An event of daily
+bars makes all of the stored time be asked for again and compared. A gap, or a difference in many
+bars that no event explains, is refused: nothing shows that the two are one history.
 """
 
 from dataclasses import dataclass, replace
@@ -78,7 +79,7 @@ def _untouched(
 
 
 def _stored(wanted: Wanted, origin: Remote, store: Store) -> Stored | None:
-    """What is stored by the same source, if it can be read: what cannot is asked for whole."""
+    """What is stored by the same source, if it is whole: what is damaged is asked for again."""
     key = (wanted.symbol, wanted.interval)
     mine = [entry for entry in store.entries() if (entry.symbol, entry.interval) == key]
     if not mine or mine[0].source != origin.name:

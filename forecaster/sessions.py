@@ -49,7 +49,8 @@ def expected(bars: Bars, exchange: str = "", others: Sequence[Times] = ()) -> Ex
 
     `exchange` is a name of exchange_calendars (XNYS), empty where nobody knows it. `others` are
     the labels of other symbols' bars: without a calendar, a day counts where at least half of the
-    others print, if two or more cover it, and it is one of the symbol's own weekdays.
+    others print, if two or more cover it, and it is one of the symbol's own weekdays. So are bars
+    judged that begin before their calendar's sessions or end after them.
     Raises UsageError for an exchange that exchange_calendars does not know.
     """
     calendar = exchange_calendar(exchange) if exchange else None

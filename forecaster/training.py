@@ -1,4 +1,4 @@
-"""One learner on everything until a day, kept in a run folder; forecasts from the last bar."""
+"""One learner on everything until a day, kept in a run folder and read back from it."""
 
 import hashlib
 from collections.abc import Callable

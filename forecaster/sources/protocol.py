@@ -43,7 +43,8 @@ class Source(Protocol):
         """Bars of the sessions `start` to `end`, both included; None is as far as there are any.
 
         Raises UsageError for what the source does not offer, DataError for bars that are not legal
-        or not there, StorageError for a file that cannot be read or is not what it was.
+        or not there, StorageError for a file that cannot be read or is not what it was,
+        ProviderError for a network or a provider that does not answer.
         """
         ...
 

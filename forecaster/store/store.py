@@ -80,7 +80,7 @@ class Store:
         return self._merged(self._manifest(), bars)
 
     def load(self, symbol: str, interval: str = "1d") -> Bars:
-        """Verified bars. DataError for a symbol that is not here, StorageError for damage."""
+        """Verified bars. DataError for a symbol that is not here, else as `read_segment`."""
         return self.load_with_provenance(symbol, interval)[0]
 
     def load_with_provenance(self, symbol: str, interval: str = "1d") -> tuple[Bars, Provenance]:
@@ -97,7 +97,7 @@ class Store:
             )  # a writer replaced it, and its segment was old enough to go
 
     def panel(self, symbols: Iterable[str], interval: str = "1d") -> Panel:
-        """Verified bars of several symbols, in their order."""
+        """Verified bars of several symbols, in the order of their names; raises as `load`."""
         return Panel(tuple(self.load(symbol, interval) for symbol in symbols))
 
     def entries(self) -> tuple[Entry, ...]:
@@ -105,7 +105,10 @@ class Store:
         return self._manifest().entries
 
     def note(self, bars: Bars, quality: Quality) -> None:
-        """Keep the report on `bars` beside them, unless other bars are stored by now."""
+        """Keep the report on `bars` beside them, unless other bars are stored by now.
+
+        Raises LockedError, StorageError where it cannot be written.
+        """
         with locked(self._folder / "LOCK", self._lock_timeout_s):
             entry = self._manifest().find(bars.symbol, bars.interval)
             if entry is None or entry.content != content_sha256(bars):
