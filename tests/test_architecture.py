@@ -17,7 +17,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"stream", "short_conv"},
         {"attention", "ffn", "residual", "embedding"},
         {"model"},
-        {"losses", "optim", "sphere", "text"},
+        {"losses", "optim", "sphere", "text", "maps"},
         {"checkpoint"},
         {"train", "generate"},
         {"presets"},
