@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from forecaster.boundary import exit_code, harmless, raise_on_sigterm
-from forecaster.commands.groups import runs, store
+from forecaster.commands.groups import COMMANDS
 from forecaster.commands.shared import FILE, FOLDER, options
 
 
@@ -141,27 +141,8 @@ def strategy(**given: Any) -> None:
     sizing.strategy(sizing.Strategy(**given))
 
 
-@cli.command()
-@click.argument("run", type=FOLDER)
-@options("store", "out", "json", "quiet")
-def report(**given: Any) -> None:
-    """Write the page of a finished backtest again, into RUN or to --out."""
-    from forecaster.commands import reporting
-
-    reporting.report(reporting.Report(**given))
-
-
-@cli.command()
-@options("store", "json", "quiet")
-def ledger(**given: Any) -> None:
-    """Every configuration that was scored on the store's bars."""
-    from forecaster.commands import past_runs
-
-    past_runs.ledger(past_runs.Ledger(**given))
-
-
-cli.add_command(store)
-cli.add_command(runs)
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:

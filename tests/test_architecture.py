@@ -50,7 +50,8 @@ LAYERS: dict[str, list[set[str]]] = {
         {"summary", "training"},
         {"sampling", "strategy", "predicting"},
         {"workflows", "boundary", "tables", "details", "path_scores"},
-        {"audit", "report"},
+        {"audit", "report", "side_by_side"},
+        {"explorer"},
         {"commands"},
         {"cli"},
     ],
@@ -69,7 +70,7 @@ ONLY_IN = {
     "plotly": {"forecaster/report", "backbones/compare"},
     "sklearn": {"forecaster"},
     "exchange_calendars": {"forecaster/sessions.py"},
-    "dash": {"forecaster/explore"},
+    "dash": {"forecaster/explorer"},
 }
 
 

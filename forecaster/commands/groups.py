@@ -1,4 +1,4 @@
-"""Commands that have commands: `forecaster store` and `forecaster runs`. Imports click alone."""
+"""Commands on what is there: the store, runs, finished backtests. Imports click alone."""
 
 from typing import Any
 
@@ -62,3 +62,39 @@ def runs_show(**given: Any) -> None:
     from forecaster.commands import past_runs
 
     past_runs.runs_show(past_runs.RunsShow(**given))
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@options("store", "out", "json", "quiet")
+def report(**given: Any) -> None:
+    """Write the page of a finished backtest again, into RUN or to --out."""
+    from forecaster.commands import reporting
+
+    reporting.report(reporting.Report(**given))
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option("--against", type=FOLDER, metavar="RUN2", help="A second backtest, beside it.")
+@click.option("--learner", type=FOLDER, metavar="TRAINED", help="A training: its attention maps.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8050, show_default=True)
+@click.option("--no-browser", is_flag=True, help="Only say where it is.")
+@options("store", "json", "quiet")
+def explore(**given: Any) -> None:
+    """Walk through a finished backtest in a browser, on this machine alone."""
+    from forecaster.commands import exploring
+
+    exploring.explore(exploring.Explore(**given))
+
+
+@click.command()
+@options("store", "json", "quiet")
+def ledger(**given: Any) -> None:
+    """Every configuration that was scored on the store's bars."""
+    from forecaster.commands import past_runs
+
+    past_runs.ledger(past_runs.Ledger(**given))
+
+
+COMMANDS = (store, runs, report, explore, ledger)
