@@ -7,7 +7,6 @@ from and of nothing else, so they are cut again here, the same ones.
 from dataclasses import dataclass, field
 
 import numpy as np
-import pandas as pd
 
 from forecaster import backtest
 from forecaster.bars import Bars
@@ -88,9 +87,8 @@ def token_table(reader: Reader, choice: Choice) -> Table:
 
 def fold_of(subject: Subject, choice: Choice) -> int:
     """Which fold's learners forecast from the origin."""
-    rows: pd.DataFrame = subject.runs[0].predictions
-    mine = rows[(rows["unique_id"] == choice.symbol) & (rows["cutoff"] == choice.cutoff)]
-    return int(mine["fold"].iloc[0])
+    mine = subject.rows("predictions", next(iter(subject.models)), choice.symbol)
+    return int(mine["fold"].to_numpy()[int(mine["cutoff"].searchsorted(choice.cutoff))])
 
 
 def said(name: str, value: float, scale: float) -> str:

@@ -51,7 +51,7 @@ def stage(subject: Subject, choice: Choice, ahead: pd.DatetimeIndex) -> Stage:
 
 def fan_chart(subject: Subject, choice: Choice) -> Chart:
     """Candles up to the origin, bands of the first model and edges of the others from there."""
-    own = list(subject.forecasts(choice))
+    own = subject.forecasts(choice)
     ahead = pd.DatetimeIndex(sorted({moment for _, _, rows in own for moment in rows["ds"]}))
     scene, traces = stage(subject, choice, ahead), []
     for i, name, rows in own:
@@ -97,9 +97,10 @@ def quantile_table(subject: Subject, choice: Choice) -> Table:
     levels = ("0.05", "0.2", "0.5", "0.8", "0.95")
     rows = []
     for _, name, own in subject.forecasts(choice):
-        for row in own.to_dict("records"):
-            came = f"{100 * row['y']:+.2f}" if choice.revealed and pd.notna(row["y"]) else ""
-            rows.append((name, str(row["h"]), *(f"{100 * row[a]:+.2f}" for a in levels), came))
+        values = own[["h", *levels, "y"]].to_numpy(dtype=np.float64)
+        for h, *quantiles, y in values:
+            came = f"{100 * y:+.2f}" if choice.revealed and np.isfinite(y) else ""
+            rows.append((name, f"{h:.0f}", *(f"{100 * q:+.2f}" for q in quantiles), came))
     return Table(
         caption="Quantiles of the log return [%]",
         columns=("model", "h", *(f"{100 * float(a):g} %" for a in levels), "came"),
@@ -147,9 +148,10 @@ def scores_chart(subject: Subject, choice: Choice) -> Chart:
     traces = []
     for i, name in enumerate(choice.models):
         rows = subject.rows("scores", name, choice.symbol)
-        rows = rows[(rows["h"] == choice.h) & rows["cutoff"].isin(near)]
+        at = (rows["h"] == choice.h).to_numpy() & rows["cutoff"].isin(near).to_numpy()
         if not choice.revealed:
-            rows = rows[rows["ds"] <= choice.cutoff]
+            at &= (rows["ds"] <= choice.cutoff).to_numpy()
+        rows = rows.loc[at, ["cutoff", "log_score"]]
         drawn = line(name, days(pd.Index(rows["cutoff"])), rows["log_score"].to_numpy(), i)
         traces.append(drawn | {"mode": "lines+markers", "marker": {"size": 4}})
     labels = days(near)
@@ -176,10 +178,11 @@ def score_table(subject: Subject, choice: Choice) -> Table:
     rows = []
     for name in choice.models:
         own = subject.rows("scores", name, choice.symbol)
-        own = own[(own["cutoff"] == choice.cutoff) & (own["h"] == choice.h)]
-        for row in own.to_dict("records"):
-            numbers = (f"{row['log_score']:+.3f}", f"{1e4 * row['crps']:.1f}", f"{row['pit']:.3f}")
-            rows.append((name, *numbers, f"{100 * row['p_up']:.1f}", f"{100 * row['y']:+.2f}"))
+        at = (own["cutoff"] == choice.cutoff).to_numpy() & (own["h"] == choice.h).to_numpy()
+        columns = ["log_score", "crps", "pit", "p_up", "y"]
+        for score, crps, pit, rise, y in own[columns].to_numpy()[at]:
+            numbers = (f"{score:+.3f}", f"{1e4 * crps:.1f}", f"{pit:.3f}", f"{100 * rise:.1f}")
+            rows.append((name, *numbers, f"{100 * y:+.2f}"))
     return Table(
         caption="Scores of this origin",
         columns=("model", "log score [nats]", "CRPS [bp]", "PIT", "rise [%]", "came [%]"),

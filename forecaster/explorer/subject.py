@@ -4,19 +4,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from forecaster.bars import Bars, Panel
+from forecaster.frames import PREDICTIONS, SCORES
 from forecaster.report.drawing import days
 from forecaster.report.material import Material, read_material, table_of
 from forecaster.report.origins import Chosen, chosen, pair_of
 from forecaster.runs import RunFolder
 
 KEY = ["model", "unique_id"]
-FEWEST_SHOWN = 4  # models that are chosen at first, at most
+NOT_TEXT = {
+    kind: [each.name for each in schema if each.type != pa.string()]
+    for kind, schema in (("predictions", PREDICTIONS), ("scores", SCORES))
+}
+MOST_SHOWN = 4  # models that are chosen at first, at most
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +36,14 @@ class Choice:
     revealed: bool = False  # what came after the cutoff is shown
 
 
+class Forecast(NamedTuple):
+    """A model's stored forecasts from one origin, the nearest first, and its line's number."""
+
+    i: int
+    name: str
+    rows: pd.DataFrame
+
+
 @dataclass(frozen=True, eq=False)
 class Kept:
     """One run's tables, all models of them."""
@@ -39,10 +53,20 @@ class Kept:
     scores: pd.DataFrame
 
     def of(self, kind: str, model: str, symbol: str) -> pd.DataFrame:
-        """A model's rows of a symbol in `predictions` or `scores`, by cutoff and horizon."""
-        table = self.predictions if kind == "predictions" else self.scores
-        at = self._places[kind].get((model, symbol))
-        return table.iloc[at] if at is not None else table.iloc[:0]
+        """A model's rows of a symbol in `predictions` or `scores`, by cutoff and horizon.
+
+        Without the columns of text, which are the same in all of them.
+        """
+        key = (kind, model, symbol)
+        if key not in self._parts:
+            table = self.predictions if kind == "predictions" else self.scores
+            at = self._places[kind].get((model, symbol), np.empty(0, dtype=np.int64))
+            self._parts[key] = table[NOT_TEXT[kind]].iloc[at]
+        return self._parts[key]
+
+    @cached_property
+    def _parts(self) -> dict[tuple[str, str, str], pd.DataFrame]:
+        return {}
 
     @cached_property
     def _places(self) -> dict[str, dict[Any, Any]]:
@@ -87,7 +111,7 @@ class Subject:
         """The first learner and whom it is compared with."""
         shown = list(reversed(self.first.shown(self.horizons[0])))
         others = [name for name, (run, _) in self.models.items() if run == 1][:1]
-        return (*shown[: FEWEST_SHOWN - len(others)], *others)
+        return (*shown[: MOST_SHOWN - len(others)], *others)
 
     @cached_property
     def picks(self) -> list[Chosen]:
@@ -116,13 +140,24 @@ class Subject:
         run, model = self.models[name]
         return self.runs[run].of(kind, model, symbol)
 
-    def forecasts(self, choice: Choice) -> Iterator[tuple[int, str, pd.DataFrame]]:
-        """(its colour, model, stored forecasts of all horizons) of the chosen that forecast."""
+    def forecasts(self, choice: Choice) -> list[Forecast]:
+        """Stored forecasts of the chosen models that forecast from the origin."""
+        key = (choice.symbol, choice.cutoff, choice.models)
+        if key not in self._forecasts:
+            self._forecasts.clear()  # several charts ask for the same, and then never again
+            self._forecasts[key] = list(self._at(choice))
+        return self._forecasts[key]
+
+    def _at(self, choice: Choice) -> Iterator[Forecast]:
         for i, name in enumerate(choice.models):
             rows = self.rows("predictions", name, choice.symbol)
-            own = rows[rows["cutoff"] == choice.cutoff].sort_values("h")
+            own = rows[(rows["cutoff"] == choice.cutoff).to_numpy()]
             if len(own):
-                yield i, name, own
+                yield Forecast(i, name, own)
+
+    @cached_property
+    def _forecasts(self) -> dict[Any, list[Forecast]]:
+        return {}
 
     def bars(self, symbol: str) -> Bars | None:
         """The bars that the run saw of a symbol, where they still are."""
