@@ -11,7 +11,7 @@ import click
 
 from forecaster.boundary import exit_code, harmless, raise_on_sigterm
 from forecaster.commands.groups import COMMANDS
-from forecaster.commands.shared import FILE, FOLDER, options
+from forecaster.commands.shared import FILE, FOLDER, options, show_examples
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,7 +25,7 @@ def cli() -> None:
 @click.option(
     "--source", default="bundled", show_default=True, help="bundled, csv, yahoo, MODULE:CLASS."
 )
-@click.option("--interval", default="1d", show_default=True)
+@click.option("--interval", default="1d", show_default=True, help="Length of a bar.")
 @click.option("--start", metavar="YYYY-MM-DD", help="First day.")
 @click.option("--end", metavar="YYYY-MM-DD", help="Last day.")
 @click.option("--path", type=FILE, help="The file of --source csv, parquet or tradingview.")
@@ -143,6 +143,7 @@ def strategy(**given: Any) -> None:
 
 for command in COMMANDS:
     cli.add_command(command)
+show_examples(cli, "forecaster")
 
 
 def main() -> None:

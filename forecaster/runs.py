@@ -104,6 +104,11 @@ class RunFolder:
         self.write_json("status.json", self.read_json("status.json") | {"state": state} | more)
 
 
+def find_run(path: Path, kind: str | None = None) -> RunFolder:
+    """The run at `path`, or the one of that name in RUNS; raises as `RunFolder.open`."""
+    return RunFolder.open(path if path.exists() else RUNS / path, kind)
+
+
 def list_runs(root: Path = RUNS) -> list[RunFolder]:
     """Every run below a folder, oldest first."""
     return [RunFolder(p.parent) for p in sorted(root.glob("*/status.json"))]

@@ -11,6 +11,7 @@ import pandas as pd
 from forecaster import frames, inference
 from forecaster.errors import UsageError
 from forecaster.runs import RunFolder
+from forecaster.settings import flat
 
 ROWS = ["unique_id", "cutoff"]  # name a forecast of a model at a horizon
 SUMMED_UP = ("parameters", "steps", "loss_nats", "untaught_loss_nats")  # of a training
@@ -46,11 +47,11 @@ def compare(a: RunFolder, b: RunFolder) -> dict[str, Any]:
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Keys, dotted, whose values are not equal; None where one side lacks the key."""
-    flat = [dict(_flat(each)) for each in (a, b)]
+    left, right = dict(flat(a)), dict(flat(b))
     return [
-        {"key": key, "a": flat[0].get(key), "b": flat[1].get(key)}
-        for key in dict.fromkeys([*flat[0], *flat[1]])
-        if flat[0].get(key) != flat[1].get(key)
+        {"key": key, "a": left.get(key), "b": right.get(key)}
+        for key in dict.fromkeys([*left, *right])
+        if left.get(key) != right.get(key)
     ]
 
 
@@ -121,11 +122,3 @@ def shown(value: Any) -> str:
 def _environment(run: RunFolder) -> dict[str, Any]:
     where = run.read_json("environment.json")
     return {key: where[key] for key in ("forecaster", "python", "platform", "packages")}
-
-
-def _flat(tree: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{outer}{key}.")
-        else:
-            yield f"{outer}{key}", value

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from forecaster import display
 from forecaster.commands.arguments import Output
 from forecaster.errors import UsageError
-from forecaster.runs import RUNS, RunFolder
+from forecaster.runs import RunFolder, find_run
+
+if TYPE_CHECKING:
+    from forecaster.explorer.subject import Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +22,7 @@ class Explore(Output):
     learner: Path | None = None
     port: int = 8050
     no_browser: bool = False
+    dry_run: bool = False
     store: Path = Path("data")
 
 
@@ -38,16 +44,28 @@ def explore(given: Explore) -> None:
         from forecaster.explorer.heads import open_network
 
         network = open_network(learner, subject.first.panel, subject.first.without_bars)
-    made = explorer.server(explorer.build_app(subject, network), given.port)
+    app = explorer.build_app(subject, network)
+    if given.dry_run:
+        _describe(given, subject)
+        return
+    made = explorer.server(app, given.port)
     url = f"http://{explorer.HOST}:{made.port}/"
     if not given.result({"url": url}):
         given.say(f"explorer: {url}  (this machine alone; Ctrl-C ends it)")
     explorer.serve(made, None if given.no_browser else _open)
 
 
+def _describe(given: Explore, subject: "Subject") -> None:
+    """What there is to walk through."""
+    origins = sum(len(subject.cutoffs(symbol)) for symbol in subject.symbols)
+    record = {"symbols": list(subject.symbols), "origins": origins, "models": list(subject.models)}
+    if not given.result(record):
+        display.print_record(record)
+
+
 def finished(path: Path, kind: str) -> RunFolder:
     """A run of a kind, by its path or its name below runs/, that has ended well."""
-    run = RunFolder.open(path if path.exists() else RUNS / path, kind)
+    run = find_run(path, kind)
     run.require_done()
     return run
 
