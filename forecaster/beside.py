@@ -17,11 +17,11 @@ def print_comparison(record: dict[str, Any]) -> None:
     print_line(f"A: {a}")
     print_line(f"B: {b}")
     print_line("the same bars" if record["same_bars"] else "other bars: digests differ")
-    odd = [*record["settings"], *record["environment"], *record.get("results", [])]
-    for each in odd:
-        print_line(f"{each['key']}: {shown(each['a']) or '-'} | {shown(each['b']) or '-'}")
+    odd = [*record["settings"], *record["environment"]]
     if not odd:
         print_line("the same settings, versions and machine")
+    for each in [*odd, *record.get("results", [])]:
+        print_line(f"{each['key']}: {shown(each['a']) or '-'} | {shown(each['b']) or '-'}")
     if record["kind"] == "backtest":
         _print_scores(record)
 

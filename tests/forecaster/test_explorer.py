@@ -294,6 +294,36 @@ def test_a_gain_is_b_less_a_over_dates(place: Path):
     assert row["gain"] < 0  # an EWMA under a t beats a window's normal on GARCH
 
 
+def test_a_comparison_is_a_command(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(place)
+    assert command(["runs", "compare", "one", "two"]) == 0
+    shown = capsys.readouterr().out
+    assert "the same bars" in shown
+    assert "refit_every: 400 | 300" in shown
+    assert "the same scores in both: random_walk" in shown
+    assert "only in B: rival" in shown
+    assert command(["runs", "compare", "one", "two", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["kind"] == "backtest"
+    assert command(["runs", "compare", "one", "net"]) == 2
+    assert "compare two of a kind" in capsys.readouterr().err
+    assert command(["runs", "compare", "net", "net"]) == 0
+    assert "the same settings" in capsys.readouterr().out
+
+
+def test_a_dry_run_serves_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(place)
+    assert command(["explore", "one", "--against", "two", "--dry-run", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["symbols"] == ["GARCH-0", "GARCH-1"]
+    assert record["models"][0] == "copycat"
+    assert "rival (two)" in record["models"]
+    assert record["origins"] > 1000
+
+
 def test_rows_of_a_map_are_what_the_laws_say(subject: Subject, network: Network):
     layers = network.sample
     assert len(layers) == 2
