@@ -71,6 +71,7 @@ ONLY_IN = {
     "sklearn": {"forecaster"},
     "exchange_calendars": {"forecaster/sessions.py"},
     "dash": {"forecaster/explorer"},
+    "distributed": {"forecaster/engine"},
 }
 
 

@@ -83,7 +83,7 @@ def _bars(given: Audit) -> Panel | None:
         panel = Panel(
             tuple(origin.fetch(Symbol(name), given.interval, None, None).bars for name in names)
         )
-    return Panel(tuple(bars.adjusted() for bars in panel))
+    return panel.adjusted()
 
 
 def show(record: dict[str, Any]) -> None:

@@ -38,6 +38,7 @@ def explore(given: Explore) -> None:
         ) from None
     from forecaster.explorer.subject import read_subject
 
+    given.say(f"reading {', '.join(str(run.path) for run in runs)}")
     subject = read_subject(runs, given.store)
     network = None
     if learner is not None:
