@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from html import escape
 from importlib.resources import files
+from socketserver import BaseServer
 from typing import TYPE_CHECKING
 
 from dash import Dash
@@ -84,7 +85,7 @@ def serve(made: BaseWSGIServer, open_browser: Callable[[str], object] | None) ->
     if open_browser is not None:
         open_browser(f"http://{HOST}:{made.port}/")
     try:
-        made.serve_forever()
+        BaseServer.serve_forever(made)  # werkzeug's own would hide how it was stopped
     except KeyboardInterrupt as stopped:
         if type(stopped) is not KeyboardInterrupt:
             raise

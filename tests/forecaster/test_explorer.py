@@ -18,6 +18,7 @@ from test_report import CONFIG, HOSTILE, Learnt, ran, spoil
 from forecaster import training
 from forecaster.baselines.naive import RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import EwmaStudentT
+from forecaster.boundary import Terminated
 from forecaster.cli import run as command
 from forecaster.config import LearnerConfig, RunConfig
 from forecaster.errors import UsageError
@@ -387,6 +388,25 @@ def test_a_taken_port_is_refused_and_port_0_is_any(subject: Subject):
     assert made.host == "127.0.0.1"
     assert made.port > 0
     made.server_close()
+
+
+def test_ctrl_c_is_the_end_and_sigterm_is_what_it_is(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+):
+    opened: list[str] = []
+
+    def stopped_by(kind: type[BaseException]) -> None:
+        def stop(_: object) -> None:
+            raise kind
+
+        monkeypatch.setattr(explorer.BaseServer, "serve_forever", stop)
+        explorer.serve(explorer.server(explorer.build_app(subject), 0), opened.append)
+
+    stopped_by(KeyboardInterrupt)
+    with pytest.raises(Terminated):
+        stopped_by(Terminated)
+    assert all(url.startswith("http://127.0.0.1:") for url in opened)
+    assert len(opened) == 2
 
 
 def test_a_callback_answers_over_http(subject: Subject):
