@@ -40,27 +40,50 @@ def moved(subject: Subject, kept: dict[str, Any], trigger: str, value: Any) -> t
     )
 
 
-def shown(
-    reader: Reader, place: Place, h: Any, models: Sequence[Any] | None, *, revealed: bool
+def fan_shown(
+    reader: Reader, place: Place, models: Sequence[Any] | None, *, revealed: bool
 ) -> tuple[Any, ...]:
-    """Parts of the fan, the density and the scores, then their numbers and the tokens."""
-    subject = reader.subject
-    choice = controls.choice_of(subject, place, h, models, revealed)
-    fan, scores = fan_chart(subject, choice), scores_chart(subject, choice)
+    """What no horizon changes: parts of the fan, its numbers, the tokens, the button's words."""
+    choice = controls.choice_of(reader.subject, place, None, models, revealed)
+    fan = fan_chart(reader.subject, choice)
     return (
         *parts(fan),
-        *parts(density_chart(subject, choice)),
-        *parts(scores),
         table(fan.numbers) if fan.numbers else None,
-        table(scores.numbers) if scores.numbers else "Hidden with what came.",
         table(token_table(reader, choice)),
         "hide what came" if revealed else "show what came",
     )
 
 
+def horizon_shown(
+    subject: Subject, place: Place, h: Any, models: Sequence[Any] | None, *, revealed: bool
+) -> tuple[Any, ...]:
+    """Parts of the density and of the scores, then the numbers of these."""
+    choice = controls.choice_of(subject, place, h, models, revealed)
+    scores = scores_chart(subject, choice)
+    return (
+        *parts(density_chart(subject, choice)),
+        *parts(scores),
+        table(scores.numbers) if scores.numbers else "Hidden with what came.",
+    )
+
+
+def odd(clicks: int | None) -> bool:
+    """Whether a button that shows and hides has been pressed to show."""
+    return bool((clicks or 0) % 2)
+
+
 def connect(app: Dash, subject: Subject) -> None:
     """Let the page's controls call the functions above."""
-    reader = Reader(subject)
+    _connect_movers(app, subject)
+    _connect_charts(app, Reader(subject))
+    if subject.comparison:
+
+        @app.callback(Output("versus", "children"), Input("horizon", "value"))
+        def beside(h: int) -> list[Any]:
+            return [table(each) for each in comparison_tables(subject.comparison, h)]
+
+
+def _connect_movers(app: Dash, subject: Subject) -> None:
     moving = ("symbol", "position", "pick", "day")
 
     @app.callback(
@@ -81,23 +104,30 @@ def connect(app: Dash, subject: Subject) -> None:
         value = given[moving.index(trigger)] if trigger in moving else None
         return moved(subject, given[-1], trigger, value)
 
+
+def _connect_charts(app: Dash, reader: Reader) -> None:
+    subject = reader.subject
+    chosen = (Input("place", "data"), Input("models", "value"), Input("reveal", "n_clicks"))
+
     @app.callback(
         [
-            *(Output(*part) for name in ("fan", "density", "scores") for part in parts_of(name)),
-            *(Output(f"{name}-numbers", "children") for name in ("fan", "scores")),
-            *(Output("tokens", "children"), Output("reveal", "children")),
+            *(Output(*part) for part in parts_of("fan")),
+            *(Output("fan-numbers", "children"), Output("tokens", "children")),
+            Output("reveal", "children"),
         ],
-        [
-            *(Input("place", "data"), Input("horizon", "value"), Input("models", "value")),
-            Input("reveal", "n_clicks"),
-        ],
+        [*chosen],
     )
-    def show(kept: dict[str, Any], h: Any, models: Any, clicks: int | None) -> tuple[Any, ...]:
+    def show_fan(kept: dict[str, Any], models: Any, clicks: int | None) -> tuple[Any, ...]:
         place = controls.place_of(subject, kept)
-        return shown(reader, place, h, models, revealed=bool((clicks or 0) % 2))
+        return fan_shown(reader, place, models, revealed=odd(clicks))
 
-    if subject.comparison:
-
-        @app.callback(Output("versus", "children"), Input("horizon", "value"))
-        def beside(h: int) -> list[Any]:
-            return [table(each) for each in comparison_tables(subject.comparison, h)]
+    @app.callback(
+        [
+            *(Output(*part) for name in ("density", "scores") for part in parts_of(name)),
+            Output("scores-numbers", "children"),
+        ],
+        [*chosen, Input("horizon", "value")],
+    )
+    def show_horizon(kept: dict[str, Any], models: Any, clicks: int | None, h: Any) -> Any:
+        place = controls.place_of(subject, kept)
+        return horizon_shown(subject, place, h, models, revealed=odd(clicks))

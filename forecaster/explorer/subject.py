@@ -143,10 +143,12 @@ class Subject:
     def forecasts(self, choice: Choice) -> list[Forecast]:
         """Stored forecasts of the chosen models that forecast from the origin."""
         key = (choice.symbol, choice.cutoff, choice.models)
-        if key not in self._forecasts:
+        found = self._forecasts.get(key)
+        if found is None:
+            found = list(self._at(choice))
             self._forecasts.clear()  # several charts ask for the same, and then never again
-            self._forecasts[key] = list(self._at(choice))
-        return self._forecasts[key]
+            self._forecasts[key] = found
+        return found  # not what is kept: another thread may have cleared it
 
     def _at(self, choice: Choice) -> Iterator[Forecast]:
         for i, name in enumerate(choice.models):

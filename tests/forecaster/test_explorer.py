@@ -207,12 +207,14 @@ def test_every_control_gives_every_part(both: Subject):
     client = explorer.build_app(both).server.test_client()
     ids = set(find_ids(answered(client, "layout")))
     wanted = answered(client, "dependencies")
-    assert len(wanted) == 3
+    assert len(wanted) == 4
     for each in wanted:
         for asked in (*each["inputs"], *each["state"]):
             assert asked["id"] in ids
         assert {part.split(".")[0] for part in each["output"].strip(".").split("...")} <= ids
-    assert len(callbacks.shown(Reader(both), controls.begin(both), 1, None, revealed=True)) == 16
+    begun = controls.begin(both)
+    assert len(callbacks.fan_shown(Reader(both), begun, None, revealed=True)) == 7
+    assert len(callbacks.horizon_shown(both, begun, 1, None, revealed=True)) == 9
 
 
 def answered(client: FlaskClient, what: str) -> Any:
@@ -413,7 +415,7 @@ def test_a_callback_answers_over_http(subject: Subject):
     client = explorer.build_app(subject).server.test_client()
     wanted = answered(client, "dependencies")
     show = next(each for each in wanted if "fan.figure" in each["output"])
-    values = [{"symbol": "GARCH-1", "position": 5}, 5, ["copycat"], 1]
+    values = [{"symbol": "GARCH-1", "position": 5}, ["copycat"], 1]
     asked = [each | {"value": value} for each, value in zip(show["inputs"], values, strict=True)]
     outputs = [
         dict(zip(("id", "property"), part.rsplit(".", 1), strict=True))
