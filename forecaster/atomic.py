@@ -19,6 +19,7 @@ from typing import Any
 from forecaster.errors import StorageError
 
 TEMPORARY = ".tmp-"  # prefix of a file that is not committed yet
+PASSING = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def commit_bytes(path: Path, data: bytes) -> str:
@@ -88,6 +89,23 @@ def make_directory(directory: Path) -> None:
         make_directory(directory.parent)
         directory.mkdir(exist_ok=True)
         _sync_directory(directory.parent)
+
+
+def move(path: Path, target: Path) -> None:
+    """Give a file, link or folder another name on its disk, unread. StorageError where it fails."""
+    try:
+        make_directory(target.parent)
+        path.rename(target)
+        _sync_directory(target.parent)
+        _sync_directory(path.parent)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot move {path} to {target}: {reason(error)}") from error
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether a failed reading says nothing of the file: another user or time may succeed."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in PASSING
 
 
 def read_regular(path: Path, limit_bytes: int) -> bytes:
