@@ -85,10 +85,8 @@ def plan_backtest(
 
 def new_run(plan: Plan, data_digest: str, out: Path | None) -> RunFolder:
     """The folder of a backtest that begins."""
-    run = RunFolder.create(out, "backtest", plan.config)
-    data = describe_data(plan.panel, data_digest)
-    run.write_json("data.json", data | {"run_id": plan.run_id})
-    return run
+    data = describe_data(plan.panel, data_digest) | {"run_id": plan.run_id}
+    return RunFolder.create(out, "backtest", plan.config, data)
 
 
 def resumed_run(path: Path, plan: Plan, data_digest: str) -> RunFolder:
@@ -100,7 +98,7 @@ def resumed_run(path: Path, plan: Plan, data_digest: str) -> RunFolder:
         raise CheckpointError(
             f"run {path} began as {before}, its config now says {plan.run_id}: start a new run"
         )
-    run.finish("running")
+    run.go_on()
     return run
 
 

@@ -14,7 +14,7 @@ from ..checkpoint import TrainingState
 from ..optim import build_optimizer
 from ..recipe import TrainRecipe
 from .average import average_of, averaged, use_average
-from .keeper import Keeper, RunFolder
+from .keeper import Keeper, RunFolder, started
 from .precision import (
     as_trained,
     computing,
@@ -33,6 +33,7 @@ __all__ = [
     "computing",
     "device_of",
     "fit",
+    "started",
 ]
 
 Scores = Mapping[str, float]

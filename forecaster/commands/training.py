@@ -51,6 +51,7 @@ def train(given: Train) -> None:
         return
     if old is not None:
         workflows.refuse_other_data(old, digest)
+        old.go_on()
     run = old or _new_run(given, plan, workflows.describe_data(panel, digest) | {"until": until})
     given.say(f"training {config.presets[0]} on {', '.join(panel.symbols)} into {run.path}")
     record = _with_progress(given, plan, run)
@@ -59,9 +60,7 @@ def train(given: Train) -> None:
 
 
 def _new_run(given: Train, plan: work.Training, data: dict[str, Any]) -> RunFolder:
-    run = RunFolder.create(given.out, "train", plan.config)
-    run.write_json("data.json", data)
-    return run
+    return RunFolder.create(given.out, "train", plan.config, data)
 
 
 def _with_progress(given: Train, plan: work.Training, run: RunFolder) -> dict[str, Any]:

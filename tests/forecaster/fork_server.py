@@ -6,6 +6,8 @@ A line of JSON on stdin starts a command: {"tool", "argv", "cwd", "err", "plan"}
 the list of calls, and a planted mistake.
 """
 
+import gc
+import importlib
 import json
 import mmap
 import os
@@ -20,11 +22,12 @@ from typing import Any
 from system_calls import Shim
 
 WARM = (
-    "backbones.cli", "backbones.language", "forecaster.cli", "forecaster.commands.backtesting",
-    "forecaster.commands.fetching", "forecaster.commands.reporting",
-    "forecaster.commands.storing", "forecaster.commands.training", "forecaster.learner",
-    "forecaster.pooled", "forecaster.report", "plotly.graph_objects",
-)  # fmt: skip
+    *("backbones.cli", "backbones.language", "forecaster.cli", "forecaster.commands.backtesting"),
+    *("forecaster.commands.fetching", "forecaster.commands.reporting"),
+    *("forecaster.commands.storing", "forecaster.commands.training", "forecaster.learner"),
+    *("forecaster.pooled", "forecaster.report", "plotly.graph_objects", "torch._dynamo"),
+    *("pydantic.deprecated.decorator", "torch.utils._triton", "arch.bootstrap"),
+)
 HOUSEKEEPERS = {"jemalloc_bg_thd", "polars-ooc-clea"}  # of memory; they compute nothing
 LONGEST_S = 240  # of a command; nobody waits for ever
 SEEN = 3  # bytes of the phase: commits so far (two bytes), whether one is going on
@@ -53,7 +56,8 @@ def stand_still() -> None:
 
 
 def keep_often() -> None:
-    """A learner keeps itself every other step, and its heads are soon taught."""
+    """A learner keeps itself every other step, its heads are soon taught, its rivals are two."""
+    from forecaster import baselines
     from forecaster.learner import fields
     from forecaster.learner.forecaster import BackboneForecaster
 
@@ -64,6 +68,7 @@ def keep_often() -> None:
 
     BackboneForecaster._recipe = often  # pyright: ignore[reportPrivateUsage]
     fields.STEPS = 12
+    exchange(baselines.NAIVE_NAMES, ("random_walk", "volatility_20"))
 
 
 def watched(path: str, unit: str) -> None:
@@ -94,7 +99,7 @@ def watched(path: str, unit: str) -> None:
         exchange(commit, told(commit))
 
 
-def exchange(old: Callable[..., Any], new: Callable[..., Any]) -> None:
+def exchange(old: object, new: object) -> None:
     """Put `new` wherever our modules have `old`."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] in {"backbones", "forecaster"}:
@@ -168,12 +173,11 @@ def warm() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import importlib
-
     for name in WARM:
         importlib.import_module(name)
     stand_still()
     keep_often()
+    gc.freeze()  # a child's collector need not look at what was here before it
     threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     others = sorted(set(threads) - HOUSEKEEPERS - {threads[0]})
     if others:

@@ -32,7 +32,7 @@ class Shim:
         self.root, self.nth, self.kind = root, nth, kind
         self.calls: list[str] = []  # "name path", in order
         self.unseen: list[str] = []  # audited, and not counted
-        self._descriptors: dict[int, str] = {}
+        self.descriptors: dict[int, str] = {}
         self._inside = 0
 
     def install(self) -> None:
@@ -59,10 +59,10 @@ class Shim:
     def _ours(self, path: Any, dir_fd: int | None = None) -> str | None:
         """The absolute path of what is below the root, or None."""
         if isinstance(path, int):
-            return self._descriptors.get(path)
+            return self.descriptors.get(path)
         text = os.fsdecode(os.fspath(path))
         if dir_fd is not None:
-            base = self._descriptors.get(dir_fd)
+            base = self.descriptors.get(dir_fd)
             return None if base is None else f"{base}/{text}"
         full = os.path.abspath(text)  # noqa: PTH100  without a call of the system
         return full if full == self.root or full.startswith(f"{self.root}/") else None
@@ -82,14 +82,14 @@ class Shim:
                 self.tick(name, subject)
             made = self._within(lambda: real(path, *rest, **options))
             if subject is not None and name == "open":
-                self._descriptors[made] = subject
+                self.descriptors[made] = subject
             return made
 
         return call
 
     def _by_descriptor(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(descriptor: int, *rest: Any) -> Any:
-            subject = self._descriptors.get(descriptor)
+            subject = self.descriptors.get(descriptor)
             if subject is not None:
                 if name == "write" and len(self.calls) + 1 == self.nth:
                     real(descriptor, memoryview(rest[0])[: len(rest[0]) // 2])  # a full disk tears
@@ -100,7 +100,7 @@ class Shim:
 
     def _closing(self, real: Callable[[int], None]) -> Callable[[int], None]:
         def close(descriptor: int) -> None:
-            subject = self._descriptors.pop(descriptor, None)
+            subject = self.descriptors.pop(descriptor, None)
             real(descriptor)  # Linux lets go of it, whatever it answers
             if subject is not None:
                 self.tick("close", subject)
@@ -128,8 +128,7 @@ class Shim:
             plain = cast(Literal["r"], mode.replace("b", "").replace("t", ""))
             raw = self._within(lambda: _Counted(file, plain, closefd, opener))
             raw.shim, raw.subject = self, subject
-            if isinstance(file, int):
-                self._descriptors.pop(file)  # its calls are the object's now
+            self.descriptors[raw.fileno()] = subject  # for fsync and fstat
             buffered = io.BufferedReader(raw) if plain == "r" else io.BufferedWriter(raw)
             if "b" in mode:
                 return buffered
@@ -152,8 +151,6 @@ class _Counted(io.FileIO):
     subject: str = ""
 
     def write(self, data: Any, /) -> int:
-        if len(self.shim.calls) + 1 == self.shim.nth:
-            super().write(memoryview(data)[: len(data) // 2])
         self.shim.tick("write", self.subject)
         return super().write(data)
 
@@ -166,7 +163,9 @@ class _Counted(io.FileIO):
         return super().readinto(buffer)
 
     def close(self) -> None:
-        was_open = not self.closed
+        if self.closed or not self.subject:
+            super().close()
+            return
+        self.shim.descriptors.pop(self.fileno(), None)
         super().close()
-        if was_open and self.subject:
-            self.shim.tick("close", self.subject)
+        self.shim.tick("close", self.subject)
