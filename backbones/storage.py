@@ -11,7 +11,6 @@ from typing import Any
 
 from .errors import StorageError
 
-
 DRAFT = re.compile(r"\.(.+)\.[0-9]+")  # of a thing that is not there yet, with its process
 
 

@@ -87,7 +87,18 @@ class RunFolder:
             )
 
     def go_on(self) -> None:
-        """Record that it runs again, and remove what a killed process left unfinished."""
+        """Record that it runs again, and remove what a killed process left unfinished.
+
+        Raises CheckpointError, with both versions, where it was begun by other code.
+        """
+        there, here = _versions(self.read_json("environment.json")), _versions(environment())
+        odd = [name for name in here if there.get(name) != here[name]]
+        if odd:
+            words = [f"{name} {there.get(name)} in the run, {here[name]} here" for name in odd]
+            raise CheckpointError(
+                f"run {self.path} was begun by other code: {', '.join(words)}; start a new run,"
+                " or install what it was begun with"
+            )
         for folder in (self.path, self.path / "folds"):
             sweep(folder)
         self.finish("running")
@@ -133,6 +144,11 @@ def list_runs(root: Path = RUNS) -> list[RunFolder]:
     """Every run below a folder, oldest first."""
     found = [path.parent for path in sorted(root.glob("*/status.json"))]
     return [RunFolder(path) for path in found if not path.name.startswith(TEMPORARY)]
+
+
+def _versions(found: Mapping[str, Any]) -> dict[str, str]:
+    """Those of an environment.json that results may depend on."""
+    return {"forecaster": found["forecaster"], **found["packages"]}
 
 
 def _json(record: Mapping[str, Any]) -> bytes:

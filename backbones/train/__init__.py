@@ -14,7 +14,7 @@ from ..checkpoint import TrainingState
 from ..optim import build_optimizer
 from ..recipe import TrainRecipe
 from .average import average_of, averaged, use_average
-from .keeper import Keeper, RunFolder, started
+from .keeper import Keeper, RunFolder, started, step_losses
 from .precision import (
     as_trained,
     computing,
@@ -34,6 +34,7 @@ __all__ = [
     "device_of",
     "fit",
     "started",
+    "step_losses",
 ]
 
 Scores = Mapping[str, float]

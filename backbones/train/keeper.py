@@ -84,6 +84,12 @@ def started(folder: Path) -> bool:
     return (folder / "checkpoints" / "LATEST").exists()
 
 
+def step_losses(folder: Path) -> list[float]:
+    """The loss of every step of the run in a folder, those before a resume included."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [event["loss"] for event in map(json.loads, lines) if event["event"] == "step"]
+
+
 def prune(checkpoints: Path, step: int) -> None:
     """Remove all but the newest KEPT checkpoints up to `step`, oldest first."""
     places = {int(p.name.removeprefix("step-")): p for p in checkpoints.glob("step-*")}

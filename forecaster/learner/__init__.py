@@ -5,7 +5,7 @@ The only package here that imports torch and backbones.
 
 from forecaster.learner.fields import FieldHeads, TaughtFields, fit_fields, load_fields
 from forecaster.learner.fitted import FittedLearner
-from forecaster.learner.forecaster import BackboneForecaster, Keep, load_learner
+from forecaster.learner.forecaster import BackboneForecaster, Keep, kept_losses, load_learner
 from forecaster.learner.reader import Start
 from forecaster.learner.walking import NetworkLaw, Sampler, require_paths
 from forecaster.learner.windows import tokenise
@@ -20,6 +20,7 @@ __all__ = [
     "Start",
     "TaughtFields",
     "fit_fields",
+    "kept_losses",
     "load_fields",
     "load_learner",
     "require_paths",

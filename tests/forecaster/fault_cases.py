@@ -188,11 +188,24 @@ def serving(place: Path) -> Iterator[Server]:
 
 
 def tree(place: Path) -> Tree:
-    """Every file below a folder but locks."""
-    return {
+    """Every file below a folder but locks, and segments that the store's manifest does not name.
+
+    Of those a store keeps one generation more: which, depends on the commits that there were.
+    """
+    manifest = place / "data/bars/manifest.json"
+    found = {
         str(path.relative_to(place)): path.read_bytes()
         for path in sorted(place.rglob("*"))
         if path.is_file() and path.name not in LOCKS
+    }
+    if not manifest.exists():
+        return found
+    named = {entry["file"] for entry in json.loads(manifest.read_bytes())["entries"]}
+    kept = {f"data/bars/{name.removesuffix('.parquet')}" for name in named}
+    return {
+        name: data
+        for name, data in found.items()
+        if "interval=" not in name or name.split(".", 1)[0] in kept or "/." in name
     }
 
 

@@ -108,7 +108,7 @@ class Shim:
         return close
 
     def _opening(self, real: Callable[..., Any]) -> Callable[..., Any]:
-        def open_(
+        def open_(  # noqa: PLR0917  Python's own
             file: Any,
             mode: str = "r",
             buffering: int = -1,

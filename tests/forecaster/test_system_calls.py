@@ -80,7 +80,9 @@ class Product:
             lacking |= {"run/report.html", "run/summary.json", "data/ledger.jsonl"}
         return {name: self.wanted[name] for name in lacking}
 
-    def walk(self, faults: list[tuple[int, str]], planted: str = "") -> tuple[Counter[str], list[str]]:
+    def walk(
+        self, faults: list[tuple[int, str]], planted: str = ""
+    ) -> tuple[Counter[str], list[str]]:
         """Counts of what became of faults, and everything that was wrong."""
         words, wrongs = Counter[str](), []
         for nth, kind in faults:
