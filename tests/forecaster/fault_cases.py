@@ -1,15 +1,16 @@
 """Commands that are killed or failed, what they must leave, and a server that runs them."""
 
+import atexit
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +180,14 @@ class Server:
         assert self.process.wait(10) == 0
 
 
-@contextmanager
-def serving(place: Path) -> Iterator[Server]:
-    """A server for some tests."""
-    server = Server(place)
-    yield server
-    server.close()
+@cache
+def shared_server() -> Server:
+    """One for all tests of a process: to import everything takes seconds."""
+    place = Path(tempfile.mkdtemp(prefix="faults-"))
+    made = Server(place)
+    atexit.register(shutil.rmtree, place)
+    atexit.register(made.close)
+    return made
 
 
 def tree(place: Path) -> Tree:

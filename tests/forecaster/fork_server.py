@@ -7,6 +7,7 @@ the list of calls, and a planted mistake.
 """
 
 import gc
+import hashlib
 import importlib
 import json
 import mmap
@@ -15,6 +16,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ WARM = (
     *("forecaster.commands.fetching", "forecaster.commands.reporting"),
     *("forecaster.commands.storing", "forecaster.commands.training", "forecaster.learner"),
     *("forecaster.pooled", "forecaster.report", "plotly.graph_objects", "torch._dynamo"),
+    *("plotly.offline", "pyarrow.dataset", "rich._emoji_codes", "torch.profiler"),
     *("pydantic.deprecated.decorator", "torch.utils._triton", "arch.bootstrap"),
 )
 HOUSEKEEPERS = {"jemalloc_bg_thd", "polars-ooc-clea"}  # of memory; they compute nothing
@@ -56,8 +59,12 @@ def stand_still() -> None:
 
 
 def keep_often() -> None:
-    """A learner keeps itself every other step, its heads are soon taught, its rivals are two."""
+    """A learner keeps itself every other step, its heads are soon taught, its rivals are two.
+
+    Resampling, which decides nothing here, is cut short.
+    """
     from forecaster import baselines
+    from forecaster.inference import bootstrap
     from forecaster.learner import fields
     from forecaster.learner.forecaster import BackboneForecaster
 
@@ -68,6 +75,7 @@ def keep_often() -> None:
 
     BackboneForecaster._recipe = often  # pyright: ignore[reportPrivateUsage]
     fields.STEPS = 12
+    bootstrap.REPS = 20
     exchange(baselines.NAIVE_NAMES, ("random_walk", "volatility_20"))
 
 
@@ -145,7 +153,89 @@ def backbones_command(argv: list[str]) -> int:
 
 
 TOOLS = {"forecaster": forecaster_command, "backbones": backbones_command}
-PLANTED: dict[str, Callable[[], None]] = {}
+
+
+# Planted mistakes, each of which a test must see.
+
+
+def in_place() -> None:
+    """Every writer opens the file itself, or fills the folder itself."""
+    from backbones import storage
+    from forecaster import atomic
+
+    def write_file(path: Path, chunks: Any) -> str:
+        data = chunks if isinstance(chunks, bytes) else b"".join(chunks)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.write(descriptor, data)
+        os.close(descriptor)
+        return hashlib.sha256(data).hexdigest()
+
+    def write_files(path: Path, files: dict[str, bytes]) -> None:
+        for name, data in files.items():
+            write_file(path / name, data)
+
+    exchange(atomic.commit_chunks, write_file)
+    exchange(atomic.commit_folder, write_files)
+    exchange(storage.replace_file, write_file)
+    exchange(storage.write_folder, write_files)
+
+
+def trusting() -> None:
+    """The same, and a resume that takes what it finds for whole."""
+    from backbones import checkpoint
+    from backbones.checkpoint import files
+    from forecaster import backtest
+
+    def newest(folder: Path) -> Path:
+        return max(folder.glob("step-*"))
+
+    def unchecked(place: Path, name: str) -> bytes:
+        return (place / name).read_bytes()
+
+    def there(run: Any, cell: Any, _: str) -> bool:
+        return (run.path / "folds" / f"{cell.name}.predictions.parquet").exists()
+
+    in_place()
+    exchange(checkpoint.latest, newest)
+    exchange(files.checked_bytes, unchecked)
+    exchange(backtest._kept, there)  # pyright: ignore[reportPrivateUsage]
+
+
+def swallowing() -> None:
+    """A writer that says nothing of what the system refused."""
+    from backbones import storage
+    from forecaster import atomic
+
+    def silent(commit: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            with suppress(Exception):
+                return commit(*args)
+            return ""
+
+        return call
+
+    for commit in (atomic.commit_chunks, storage.write_folder, storage.replace_file):
+        exchange(commit, silent(commit))
+
+
+def littering() -> None:
+    """A writer that leaves its unfinished file when it fails."""
+    Path.unlink = lambda *_, **__: None  # type: ignore[method-assign]
+
+
+def telling_all() -> None:
+    """A command that lets a traceback through."""
+    from forecaster import boundary, cli
+
+    def loud(error: BaseException, **_: object) -> int:
+        traceback.print_exception(error)
+        return boundary.STORAGE
+
+    cli.exit_code = loud  # type: ignore[attr-defined]
+
+
+PLANTED = {each.__name__: each for each in (in_place, trusting, swallowing, littering, telling_all)}
 
 
 def child(command: dict[str, Any]) -> None:
@@ -172,11 +262,14 @@ def warm() -> None:
     """Import all that the commands import; a fork must not follow a second thread."""
     import torch
 
+    from forecaster.sessions import exchange_calendar
+
     torch.set_num_threads(1)
     for name in WARM:
         importlib.import_module(name)
     stand_still()
     keep_often()
+    exchange_calendar("XNYS")
     gc.freeze()  # a child's collector need not look at what was here before it
     threads = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
     others = sorted(set(threads) - HOUSEKEEPERS - {threads[0]})

@@ -8,21 +8,21 @@ Clocks stand still in these processes (`fork_server`), so that all of it can be 
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from fault_cases import CASES, Case, Server, again, differences, killed, serving, tree
+from fault_cases import CASES, Case, Server, again, differences, killed, shared_server, tree
 from fork_server import SEEN
+from system_calls import KILL
+from test_system_calls import Product
 
 SLOW = pytest.mark.slow
 MOST_DRAWS = 20  # a run that is killed so often in a row does not get on
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("kills")) as made:
-        yield made
+@pytest.fixture
+def server() -> Server:
+    return shared_server()
 
 
 @dataclass
@@ -94,9 +94,9 @@ class Kills:
 
 # Of each: kills of every run of the suite, and the full counts.
 FEW_AND_ALL = [
-    pytest.param("killed learner", 4),
+    pytest.param("killed learner", 3),
     pytest.param("killed language", 3),
-    pytest.param("killed backtest", 3),
+    pytest.param("killed backtest", 2),
     pytest.param("killed learner", 120, marks=SLOW),
     pytest.param("killed language", 80, marks=SLOW),
     pytest.param("killed backtest", 100, marks=SLOW),
@@ -116,3 +116,14 @@ def test_a_killed_run_resumed_ends_with_the_same_bytes(
     assert sum(done.phases.values()) == kills
     if kills > 10:  # the harness strikes everywhere
         assert min(done.phases[p] for p in ("before the first", "in a commit", "between")) > 0
+
+
+@pytest.mark.parametrize("planted", ["in_place", "trusting"])
+@pytest.mark.parametrize("name", ["language", pytest.param("fold", marks=SLOW)])
+def test_planted_writers_and_resumes_are_seen(server: Server, planted: str, name: str) -> None:
+    """Killed half way through writes: what is written in place, or trusted, ends otherwise."""
+    product = Product(server, CASES[name], planted)
+    writes = [n for n, call in enumerate(product.calls, 1) if call.startswith("write run/")]
+    drawn = random.Random(0).sample(writes, 4)
+    _, wrongs = product.walk([(n, KILL) for n in drawn])
+    assert wrongs, [product.calls[n - 1] for n in drawn]

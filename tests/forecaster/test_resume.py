@@ -24,7 +24,7 @@ ORIGIN = Provenance(
 SIZES = ("steps=6", "seeds=1", "d_model=8", "n_heads=2", "context=24", "batch=2", "skip=4")
 TINY = [word for size in SIZES for word in ("--set", f"learner.{size}")]
 COMMON = ["--symbols", "GARCH-0", "--horizons", "1", *TINY, "-q"]
-TEST = ["backtest", *COMMON, "--baselines", "naive", "--test-from", "2001-12-20", "--jobs", "1"]
+TEST = ["backtest", *COMMON, "--baselines", "naive", "--test-from", "2001-05-31", "--jobs", "1"]
 COMMANDS = {"backtest": TEST, "train": ["train", *COMMON]}
 BARS = garch_panel(560, 1).members[0]
 
@@ -74,7 +74,7 @@ def refused(command: list[str], code: int, *words: str) -> Callable[[str], None]
 @pytest.mark.parametrize(
     ("bars", "difference"),
     [
-        (BARS, "GARCH-0, 540 bars to 2002-01-25, has 560 bars to 2002-02-22 by now"),
+        (BARS, "GARCH-0, 540 bars to 2001-06-25, has 560 bars to 2001-07-15 by now"),
         (other_values(BARS.head(540)), "other values on the same days"),
     ],
 )
