@@ -16,7 +16,7 @@ from backbones.losses import cross_entropy
 from backbones.model import LanguageModel
 from backbones.optim import build_optimizer, learning_rate, parameter_groups
 from backbones.recipe import GroupRule, TrainRecipe
-from backbones.storage import replace_file
+from backbones.storage import replace_file, write_folder
 from backbones.train import RunFolder, StepReport, TrainResult, fit, started, step_losses
 from backbones.train.average import move_average
 
@@ -274,7 +274,9 @@ def test_another_torch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     train(tmp_path)
     made_with = torch.__version__
     monkeypatch.setattr(torch, "__version__", "1.0")
-    with pytest.raises(CheckpointError, match=rf"made with torch {re.escape(made_with)}, this is 1\.0: "):
+    with pytest.raises(
+        CheckpointError, match=rf"made with torch {re.escape(made_with)}, this is 1\.0: "
+    ):
         train(tmp_path, resume=True)
 
 
@@ -335,6 +337,27 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{tmp_path / 'missing' / 'file'} cannot be written: No such file or directory"
     )
+
+
+def test_a_disk_that_refuses_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / ".folder.1").mkdir()  # of a process that was cut off
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("backbones.storage.os.fsync", full)
+        for write, name, data in (
+            (replace_file, "file", b""),
+            (write_folder, "folder", {"a": b""}),
+        ):
+            with pytest.raises(StorageError, match=f"{name} cannot be written: No space left"):
+                write(tmp_path / name, data)  # type: ignore[arg-type]
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
 
 
 # checkpoints
