@@ -38,6 +38,7 @@ class Keeper:
         if run.resume:
             restore_checkpoint(latest(self.checkpoints), state, self.config)
             sweep(self.checkpoints)
+            prune(self.checkpoints, state.step)
         elif started(run.path):
             raise StorageError(f"{run.path} holds a run already: resume it, or name another folder")
         else:

@@ -261,6 +261,17 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         train(tmp_path, resume=True)
 
 
+def test_a_run_cut_off_while_it_removes_old_checkpoints_removes_them_later(tmp_path: Path) -> None:
+    train(tmp_path)
+    place = tmp_path / "checkpoints"
+    (place / "step-000004").mkdir()  # half of it was gone by then
+    (place / "step-000004" / "config.json").write_text("{}")
+    train(tmp_path, resume=True)
+    assert sorted(p.name for p in place.glob("step-*")) == [
+        *("step-000006", "step-000008", "step-000009")
+    ]
+
+
 def test_another_count_of_threads_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
