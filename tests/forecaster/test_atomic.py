@@ -120,7 +120,7 @@ def folder_failure(path: Path) -> StorageError | None:
 
 def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "run"
-    whole = {"a": b"1", "b": b"2"}
+    whole, nth = {"a": b"1", "b": b"2"}, 0
     for nth in range(1, 30):
         with pytest.MonkeyPatch.context() as patch:
             broken(patch, nth, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
