@@ -121,6 +121,10 @@ def obey(command: dict[str, Any]) -> int:
     plan = command["plan"]
     if "phase" in plan:
         watched(plan["phase"], plan["unit"])
+    if plan.get("undrawn"):
+        from forecaster import report
+
+        exchange(report.attempt, lambda *_: None)
     if "planted" in plan:
         PLANTED[plan["planted"]]()
     shim = Shim(command["cwd"], plan.get("nth", 0), plan.get("kind", ""))

@@ -30,7 +30,8 @@ class Product:
 
     def __init__(self, server: Server, case: Case, planted: str = "") -> None:
         self.server, self.case = server, case
-        self.plan = {"planted": planted} if planted else {}
+        self.plan: dict[str, str | bool] = {"undrawn": not case.drawn}
+        self.plan |= {"planted": planted} if planted else {}
         place, self.listed = server.fresh(case), server.place / "listed"
         server.done(case.argv, place, calls=str(self.listed), **self.plan)
         lines = self.listed.read_text().splitlines()
