@@ -9,7 +9,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import stat
@@ -21,7 +20,7 @@ from typing import Any
 from forecaster.errors import StorageError
 
 TEMPORARY = ".tmp-"  # prefix of what is not committed yet
-OF_PROCESS = re.compile(rf"{re.escape(TEMPORARY)}([0-9]+)-[0-9a-f]{{16}}")
+PASSING = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def commit_bytes(path: Path, data: bytes) -> str:
@@ -73,7 +72,6 @@ def commit_folder(path: Path, files: Mapping[str, bytes]) -> None:
     temporary = _beside(path)
     try:
         make_directory(path.parent)
-        sweep(path.parent)
         temporary.mkdir()
         for name, data in files.items():
             _write_new(temporary / name, (data,))
@@ -84,29 +82,6 @@ def commit_folder(path: Path, files: Mapping[str, bytes]) -> None:
         raise StorageError(f"cannot make {path}: {reason(error)}; it is not committed") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def sweep(directory: Path) -> None:
-    """Remove what processes that are gone left unfinished; what cannot be removed stays."""
-    for path in directory.glob(f"{TEMPORARY}*"):
-        found = OF_PROCESS.fullmatch(path.name)
-        if found is None or _is_alive(int(found[1])):
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        with suppress(OSError):
-            path.unlink()
-
-
-def _is_alive(process: int) -> bool:
-    """Whether there is a process of that number."""
-    try:
-        os.kill(process, 0)  # asks, and sends nothing
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _beside(path: Path) -> Path:
@@ -137,6 +112,23 @@ def make_directory(directory: Path) -> None:
         make_directory(directory.parent)
         directory.mkdir(exist_ok=True)
         _sync_directory(directory.parent)
+
+
+def move(path: Path, target: Path) -> None:
+    """Give a file, link or folder another name on its disk, unread. StorageError where it fails."""
+    try:
+        make_directory(target.parent)
+        path.rename(target)
+        _sync_directory(target.parent)
+        _sync_directory(path.parent)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot move {path} to {target}: {reason(error)}") from error
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether a failed reading says nothing of the file: another user or time may succeed."""
+    cause = error.__cause__
+    return isinstance(cause, OSError) and cause.errno in PASSING
 
 
 def read_regular(path: Path, limit_bytes: int) -> bytes:

@@ -17,14 +17,13 @@ from forecaster import frames, scores
 from forecaster.atomic import commit_bytes
 from forecaster.bars import Panel
 from forecaster.config import RunConfig
-from forecaster.engine import run_all
+from forecaster.engine import Engine
 from forecaster.errors import CheckpointError, DataError, StorageError
-from forecaster.folds import Fold, Schedule, walk_forward
+from forecaster.folds import FEWEST_PAST, Fold, Schedule, walk_forward
 from forecaster.protocol import Forecaster
 from forecaster.runs import RunFolder
 from forecaster.vault import guarded
 
-FEWEST_PAST = 250  # bars of a symbol before its first origin
 FEWEST_ENDED = 20  # returns of the longest horizon that must have ended by then
 
 
@@ -133,7 +132,7 @@ def run_cell(panel: Panel, horizons: tuple[int, ...], run_id: str, cell: Cell) -
 
 
 def execute(
-    plan: Plan, run: RunFolder, jobs: int, on_cell: Callable[[Cell], None] | None = None
+    plan: Plan, run: RunFolder, engine: Engine, on_cell: Callable[[Cell], None] | None = None
 ) -> None:
     """Every missing cell, kept as it is finished; then one deterministic merge."""
     cells = plan.cells
@@ -143,7 +142,7 @@ def execute(
         if on_cell and cell.name in kept:
             on_cell(cell)
     work = partial(run_cell, plan.panel, plan.config.horizons, plan.run_id)
-    for cell, result in run_all(missing, work, jobs):
+    for cell, result in engine.run(missing, work):
         _keep(run, result)
         if on_cell:
             on_cell(cell)

@@ -24,6 +24,7 @@ INTERVALS = {
 }
 # Providers round highs, lows and closes on their own: an envelope may miss by this fraction.
 ENVELOPE_TOLERANCE = 1e-6
+PRICES = ("open", "high", "low", "close")
 
 
 def duration(interval: str) -> np.timedelta64:
@@ -97,15 +98,10 @@ class Bars:
 
     def adjusted(self) -> Self:
         """The same bars in split- and dividend-adjusted prices; price times volume stays."""
-        prices = {
-            name: getattr(self, name) * self.adjustment for name in ("open", "high", "low", "close")
-        }
-        return replace(
-            self,
-            **prices,
-            volume=self.volume / self.adjustment,
-            adjustment=np.ones_like(self.adjustment),
-        )
+        factor = self.adjustment
+        prices = {name: getattr(self, name) * factor for name in PRICES}
+        volume = self.volume / factor
+        return replace(self, **prices, volume=volume, adjustment=np.ones_like(factor))
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +153,10 @@ class Panel:
         """The panel as it was known at `moment`. Bar t of a member is bar t before and after."""
         return type(self)(tuple(bars.until(moment) for bars in self.members))
 
+    def adjusted(self) -> Self:
+        """Every member in adjusted prices."""
+        return type(self)(tuple(bars.adjusted() for bars in self.members))
+
 
 def _frozen(values: Any, name: str) -> NDArray[Any]:
     """Column `name` as an array that nobody can write to; a copy unless it is one already."""
@@ -169,7 +169,7 @@ def _frozen(values: Any, name: str) -> NDArray[Any]:
 
 def _broken_rules(bars: Bars) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     """(column, what is wrong, which bars) for each rule of a legal bar."""
-    prices = {name: getattr(bars, name) for name in ("open", "high", "low", "close")}
+    prices = {name: getattr(bars, name) for name in PRICES}
     step = np.diff(bars.opened_at, prepend=bars.opened_at[:1] - np.timedelta64(1, "D"))
     yield "opened_at", "it has no time", np.isnat(bars.opened_at)
     yield "opened_at", "it has the same time as the bar before it", step == np.timedelta64(0)
@@ -191,7 +191,7 @@ def _broken_rules(bars: Bars) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
 def _complaint(bars: Bars, column: str, rule: str, bad: NDArray[np.bool_]) -> IllegalBarError:
     """One line that names the first broken bar with its values, and how many there are."""
     t = int(np.flatnonzero(bad)[0])
-    shown = dict.fromkeys(("open", "high", "low", "close", "volume", column))
+    shown = dict.fromkeys((*PRICES, "volume", column))
     values = " ".join(f"{n}={getattr(bars, n)[t]:.10g}" for n in shown if n != "opened_at")
     message = (
         f"{bars.symbol}: bar {t} ({bars.label(t)}): {rule}: {values}"

@@ -13,6 +13,8 @@ from forecaster.boundary import exit_code, harmless, raise_on_sigterm
 from forecaster.commands.groups import runs, store
 from forecaster.commands.shared import FILE, FOLDER, options
 
+OUTCOME = ("store", "out", "dry", "json", "quiet")  # of commands that leave a run
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="forecaster-lab", prog_name="forecaster")
@@ -53,7 +55,7 @@ def fetch(**given: Any) -> None:
 @click.option("--vault", is_flag=True, help="End before the last tenth of the bars.")
 @click.option("--open-vault", is_flag=True, help="Test on that tenth alone; the ledger knows.")
 @click.option("--fail-under", type=float, metavar="SKILL", help="Exit 11 below this skill in %.")
-@options("symbols", "horizons", "jobs", "config", "set", "store", "out", "dry", "json", "quiet")
+@options("symbols", "horizons", "jobs", "scheduler", "config", "set", *OUTCOME)
 def backtest(**given: Any) -> None:
     """Walk forward: refit, forecast, score, compare."""
     from forecaster.commands import backtesting
@@ -65,7 +67,7 @@ def backtest(**given: Any) -> None:
 @click.option("--preset", help="A backbone of `backbones list`.")
 @click.option("--until", metavar="YYYY-MM-DD", help="Learn from bars closed by this day.")
 @click.option("--resume", type=FOLDER, metavar="RUN", help="Go on with an interrupted run.")
-@options("symbols", "horizons", "config", "set", "store", "out", "dry", "json", "quiet")
+@options("symbols", "horizons", "config", "set", *OUTCOME)
 def train(**given: Any) -> None:
     """Fit one learner and keep it in a run folder."""
     from forecaster.commands import training

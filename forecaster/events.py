@@ -32,7 +32,10 @@ class Event:
 
 
 def later_splits(days: Times, events: Iterable[Event]) -> Floats:
-    """[T] S of each of `days` [T]: what turns a split-adjusted price into the printed one."""
+    """[T] S of each of the sessions `days` [T]: what makes a split-adjusted price the printed one.
+
+    Days are the exchange's, as ex-dates are: a session of Sydney begins on the UTC day before.
+    """
     product = np.ones(len(days))
     for event in events:
         if event.kind == "split":
@@ -40,16 +43,19 @@ def later_splits(days: Times, events: Iterable[Event]) -> Floats:
     return product
 
 
-def adjustment(bars: Bars, events: Iterable[Event]) -> Floats:
-    """[T] A of each bar. Raises DataError for a dividend that is not below the price it is of."""
+def adjustment(bars: Bars, days: Times, events: Iterable[Event]) -> Floats:
+    """[T] A of each bar, `days` [T] being their sessions, in order.
+
+    Raises DataError for a dividend that is not below the price it is of.
+    """
     events = sorted(events)
-    factor = 1 / later_splits(bars.opened_at, events)
+    factor = 1 / later_splits(days, events)
     for event in events:
         ex = np.datetime64(event.ex_date)
-        before = int(np.searchsorted(bars.opened_at, ex)) - 1
+        before = int(np.searchsorted(days, ex)) - 1
         if event.kind != "dividend" or before < 0:
             continue
-        around = np.array([bars.opened_at[before], ex])
+        around = np.array([days[before], ex])
         old, new = later_splits(around, events)
         share = event.value * old / new / bars.close[before]
         if not 0 < share < 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from forecaster.errors import ForecasterError, PartialError, printable
-from forecaster.quality import Quality
+from forecaster.findings import Quality
 from forecaster.store import LOCK_TIMEOUT_S, Status
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class FetchRequest:
     interval: str = "1d"
     start: date | None = None  # the first session
     end: date | None = None  # the last session, included
-    path: Path | None = None  # of the file, for csv and parquet
+    path: Path | None = None  # of the file, where the source reads one
     store: Path = Path("data")
     dry_run: bool = False  # look and check, write nothing; a network is not asked
     refetch: bool = False  # ask a network for all of it again
@@ -46,13 +46,24 @@ class FetchRecord:
     symbol: str
     status: Status | Literal["failed", "planned"]
     change: str = ""  # what a network's answer did to what was stored
-    rows_added: int = 0
+    rows_added: int = 0  # of times that had no bar, or none that could be read
     rows_total: int = 0  # stored now
     first: str = ""  # label of the first bar that is stored now
     last: str = ""
     notes: tuple[str, ...] = ()
     error: str = ""
     quality: Quality | None = None  # of the bars that are stored now
+
+    @property
+    def line(self) -> str:
+        """One line for people, while others are still being fetched."""
+        if self.error:
+            told = self.error.removeprefix(f"{self.symbol}: ")
+            return f"{self.symbol}: failed: {told}"
+        bars = f"{self.rows_total} bars, {self.first} to {self.last}" if self.first else "no bars"
+        kind = f" ({self.change})" if self.change not in ("", self.status) else ""
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"{self.symbol}: {self.status}{kind}: {self.rows_added} new; {bars}{notes}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,75 +1,77 @@
 """`forecaster fetch`: from a source into the store, symbol by symbol; each stands on its own."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
-
-from forecaster import display
 from forecaster.bars import duration
 from forecaster.errors import ForecasterError, UsageError
 from forecaster.fetch_report import FetchRecord, FetchReport, FetchRequest
-from forecaster.quality import Context, examine
+from forecaster.judging import Judge
 from forecaster.refetching import Wanted, bring
-from forecaster.sources import Delivery, Source, source
+from forecaster.sources import Delivery, Remote, Source, source
 from forecaster.sources.files import FileSource
-from forecaster.sources.yahoo import Yahoo
 from forecaster.store import Store
 from forecaster.symbols import Symbol
 
 __all__ = ["FetchRecord", "FetchReport", "FetchRequest", "fetch"]
-MOST_OTHERS = 25  # symbols whose clock judges another's missing days
 
 
-def fetch(request: FetchRequest) -> FetchReport:
+def _unheard(line: str) -> None:
+    """Whoever fetches without a user has nobody to tell."""
+
+
+def fetch(request: FetchRequest, say: Callable[[str], None] = _unheard) -> FetchReport:
     """Fetch every symbol and store it. What succeeds is stored whatever becomes of the others.
+
+    `say` is told what has become of each of several symbols as soon as it is known, and what an
+    interrupt has left.
 
     Raises UsageError for a request that means nothing, StorageError for a store that cannot be
     written and LockedError, all before anything is fetched.
     """
-    duration(request.interval)
-    origin = source(request.source, request.path)
-    if request.refetch and not isinstance(origin, Yahoo):
-        raise UsageError(f"source {origin.name} is always read whole: leave out --refetch")
+    origin = _origin(request)
     symbols = _symbols(request, origin)
     store = Store(request.store, request.lock_timeout_s)
     if not request.dry_run:
         store.prepare()
     records: list[FetchRecord] = []
     errors: dict[str, ForecasterError] = {}
-    fetched: dict[str, Delivery] = {}
+    judge = Judge(None if request.dry_run else store)
+    tell = say if len(symbols) > 1 else _unheard
     for symbol in symbols:
         try:
             record, delivery = _fetch_one(request, origin, store, symbol)
             records.append(record)
             if delivery is not None:
-                fetched[symbol] = delivery
+                records[-1] = judge.judged(record, delivery)
         except ForecasterError as error:
             errors[symbol] = error
             records.append(FetchRecord(symbol=symbol, status="failed", error=str(error)))
         except KeyboardInterrupt:
-            done = len(records) - len(errors)
-            again = "run the same command to go on"
-            display.say([f"interrupted: {done} of {len(symbols)} symbols are stored; {again}"])
+            say(_interrupted(request, len(records) - len(errors), len(symbols)))
             raise
-    judged = [_judged(record, fetched, None if request.dry_run else store) for record in records]
-    return FetchReport(request=request, records=tuple(judged), errors=errors)
+        tell(records[-1].line)
+    judged = tuple(judge.refined(record) for record in records)
+    return FetchReport(request=request, records=judged, errors=errors)
 
 
-def _judged(
-    record: FetchRecord, fetched: Mapping[str, Delivery], store: Store | None
-) -> FetchRecord:
-    """The record with the report on its bars, which is kept beside them."""
-    if record.symbol not in fetched:
-        return record
-    own = fetched[record.symbol]
-    others = [each.bars.opened_at for name, each in fetched.items() if name != record.symbol]
-    at = np.datetime64(own.provenance.fetched_at.removesuffix("+00:00"), "us")
-    context = Context(exchange=own.exchange, others=others[:MOST_OTHERS], fetched_at=at)
-    quality = examine(own.bars, context)
-    if store is not None:
-        store.note(own.bars, quality)
-    return replace(record, quality=quality)
+def _origin(request: FetchRequest) -> Source:
+    """The source, if it can be asked this at all."""
+    duration(request.interval)
+    origin, start, end = source(request.source, request.path), request.start, request.end
+    if start is not None and end is not None and start > end:
+        raise UsageError(f"start {start} is after end {end}: exchange them")
+    if isinstance(origin, Remote):
+        origin.check(request.interval, start)
+    elif request.refetch:
+        raise UsageError(f"source {origin.name} is always read whole: leave out --refetch")
+    return origin
+
+
+def _interrupted(request: FetchRequest, done: int, asked: int) -> str:
+    """What an interrupt has left, in words."""
+    what = "were looked at" if request.dry_run else "are stored"
+    return f"interrupted: {done} of {asked} symbols {what}; run the same command to go on"
 
 
 def _symbols(request: FetchRequest, origin: Source) -> tuple[Symbol, ...]:
@@ -89,7 +91,7 @@ def _fetch_one(
     request: FetchRequest, origin: Source, store: Store, symbol: Symbol
 ) -> tuple[FetchRecord, Delivery | None]:
     """Fetch one symbol and store it, or only say what would become of it."""
-    if isinstance(origin, Yahoo):
+    if isinstance(origin, Remote):
         return _update_one(request, origin, store, symbol)
     got = origin.fetch(symbol, request.interval, request.start, request.end)
     commit = store.preview(got.bars) if request.dry_run else store.put(got.bars, got.provenance)
@@ -106,7 +108,7 @@ def _fetch_one(
 
 
 def _update_one(
-    request: FetchRequest, origin: Yahoo, store: Store, symbol: Symbol
+    request: FetchRequest, origin: Remote, store: Store, symbol: Symbol
 ) -> tuple[FetchRecord, Delivery | None]:
     """Ask a network for what is not stored yet, and store it."""
     wanted = Wanted(symbol, request.interval, request.start, request.end, request.refetch)
@@ -120,5 +122,6 @@ def _update_one(
         first=found.bars.label(0) if found.bars else "",
         last=found.bars.label(-1) if found.bars else "",
         notes=found.notes,
+        quality=found.quality,
     )
     return record, found.delivery

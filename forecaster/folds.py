@@ -13,6 +13,8 @@ from forecaster.bars import Panel, Times
 from forecaster.errors import DataError
 from forecaster.protocol import Origins
 
+FEWEST_PAST = 250  # bars of a symbol before its first origin
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -20,7 +22,7 @@ class Schedule:
 
     test_from: np.datetime64
     refit_every: int  # bars of the panel's clock
-    fewest_past: int = 250  # bars of a symbol before its first origin
+    fewest_past: int = FEWEST_PAST  # bars of a symbol before its first origin
     fewest_history: int = 500  # bars of some symbol before the first fold
 
 

@@ -9,7 +9,9 @@ from forecaster.bars import Bars, Floats
 from forecaster.errors import DataError
 from forecaster.events import Event, adjustment
 from forecaster.provenance import Provenance
+from forecaster.sessions import session_days
 from forecaster.sources import Delivery
+from forecaster.store import union
 
 RTOL = 1e-4  # of a price; Yahoo sends seven digits
 SHOWN = 3  # revised bars in a note
@@ -24,17 +26,20 @@ class Stored:
     provenance: Provenance
 
     def day(self, t: int) -> date:
-        """The day of bar t."""
-        return self.bars.opened_at[t].astype("datetime64[D]").item()
+        """The session of bar t."""
+        return session_days(self.bars, self.provenance.timezone)[t].item()
 
 
-def compare(old: Bars, new: Bars) -> tuple[str, ...]:
-    """Notes on the bars that differ. Raises DataError where the two are not one history."""
+def compare(old: Bars, new: Bars, source: str) -> tuple[str, ...]:
+    """Notes on the bars that differ from what `source` has now.
+
+    Raises DataError where the two are not one history.
+    """
     start, end = max(old.opened_at[0], new.opened_at[0]), min(old.opened_at[-1], new.opened_at[-1])
     shared = np.intersect1d(old.opened_at, new.opened_at)
     if start > end or not len(shared):
         raise DataError(
-            f"{new.symbol}: gap: stored is {old.label(0)} to {old.label(-1)}, Yahoo has"
+            f"{new.symbol}: gap: stored is {old.label(0)} to {old.label(-1)}, {source} has"
             f" {new.label(0)} to {new.label(-1)}: no bar in common shows that they are one"
             " history; keep it in another --store"
         )
@@ -62,10 +67,10 @@ def compare(old: Bars, new: Bars) -> tuple[str, ...]:
             for t in rows[:SHOWN]
         )
         notes.append(
-            f"{len(rows)} of {len(differs)} bars revised by Yahoo, kept as stored: {which}"
+            f"{len(rows)} of {len(differs)} bars revised by {source}, kept as stored: {which}"
         )
     if len(gone):
-        notes.append(f"{len(gone)} stored bars are no longer Yahoo's, kept: {str(gone[0])[:10]}")
+        notes.append(f"{len(gone)} stored bars are gone from {source}, kept: {str(gone[0])[:10]}")
     return tuple(notes)
 
 
@@ -86,21 +91,15 @@ def fresh(old: tuple[Event, ...], new: tuple[Event, ...]) -> list[Event]:
 
 def joined(stored: Stored, got: Delivery) -> Delivery:
     """Stored bars, the new ones that are not among them, and the adjustment by all events."""
-    old, new = stored.bars, got.bars
-    extra = new.select(~np.isin(new.opened_at, old.opened_at))
-    order = np.argsort(np.concatenate((old.opened_at, extra.opened_at)), kind="stable")
-    columns = {
-        name: np.concatenate((getattr(old, name), getattr(extra, name)))[order]
-        for name in ("opened_at", *PRICES, "volume", "adjustment")
-    }
     events = {(e.ex_date, e.kind): e for e in got.provenance.events}
     for event in stored.provenance.events:
         key = (event.ex_date, event.kind)
         if key not in events or np.isclose(events[key].value, event.value, rtol=RTOL):
             events[key] = event
     kept = tuple(sorted(events.values()))
-    bars = replace(old, **columns)
-    bars = replace(bars, adjustment=adjustment(bars, kept))
+    bars = union(stored.bars, got.bars)
+    days = session_days(bars, got.provenance.timezone)
+    bars = replace(bars, adjustment=adjustment(bars, days, kept))
     return replace(got, bars=bars, provenance=replace(got.provenance, events=kept))
 
 

@@ -16,12 +16,12 @@ from scoringrules import crps_ensemble, es_ensemble
 from forecaster import scores
 from forecaster.bars import Floats, Panel, Times
 from forecaster.errors import DataError
-from forecaster.inference import diebold_mariano
+from forecaster.folds import FEWEST_PAST
+from forecaster.inference import date_means, diebold_mariano
 from forecaster.protocol import Origins
 from forecaster.sampling import PathSource, Walk, Walker
 
 CHUNK = 128  # origins whose paths are held at once
-FEWEST_PAST = 250  # bars before an origin, as in a backtest
 BAND = (0.05, 0.95)
 
 
@@ -33,19 +33,21 @@ class Stretch:
     until: np.datetime64
     every: int
 
-    def origins(self, panel: Panel, steps: int) -> Origins:
-        """Bars with enough past and `steps` bars after them. Raises DataError where there are none.
+    def origins(self, panel: Panel, steps: int, context: int) -> Origins:
+        """Bars with the past that a backtest asks for, a context of the learner at least, and
+        `steps` bars after them. Raises DataError where there are none.
 
         Symbols are asked on the same dates.
         """
         clock = panel.clock
         chosen = clock[(clock > self.since) & (clock <= self.until)][:: self.every]
         at = [np.flatnonzero(np.isin(bars.closed_at, chosen)) for bars in panel]
-        at = [t[(t >= FEWEST_PAST) & (t + steps < len(b))] for t, b in zip(at, panel, strict=True)]
+        fewest = max(FEWEST_PAST, context)
+        at = [t[(t >= fewest) & (t + steps < len(b))] for t, b in zip(at, panel, strict=True)]
         member = np.repeat(np.arange(len(at)), [len(t) for t in at])
         if not len(member):
             raise DataError(
-                f"no bar from {self.since} to {self.until} has {FEWEST_PAST} bars before it and"
+                f"no bar from {self.since} to {self.until} has {fewest} bars before it and"
                 f" {steps} after: paths are scored on bars that the training has not seen; train"
                 " with --until"
             )
@@ -121,7 +123,7 @@ def score_paths(
     h bars. Raises DataError for too few dates.
     """
     horizons, prior = walker.fitted.tokenizer.horizons, walker.fitted.tokenizer.prior.law
-    origins = stretch.origins(panel, walk.steps)
+    origins = stretch.origins(panel, walk.steps, walker.fitted.config.context)
     bars = 2 * len(origins) * walk.paths * walk.steps
     direct, found = path_losses(walker, panel, origins, walk, lambda n: on_bars(n, bars))
     closes = scores.question(panel, origins, horizons[:1]).cutoff
@@ -158,8 +160,7 @@ def score_paths(
 
 def compared(labels: Times, a: Floats, b: Floats, h: int) -> dict[str, float]:
     """Losses [N] with the label of each row -> mean of b, percent that a is more, t and p."""
-    _, day = np.unique(labels, return_inverse=True)
-    per_date = [np.bincount(day, x) / np.bincount(day) for x in (a, b)]
-    mean, statistic, p = diebold_mariano(per_date[0], per_date[1], h)
-    rival = float(per_date[1].mean())
+    ours, theirs = date_means(labels, a, b)
+    mean, statistic, p = diebold_mariano(ours, theirs, h)
+    rival = float(theirs.mean())
     return {"rival": rival, "percent": 100 * mean / rival, "t": statistic, "p": p}

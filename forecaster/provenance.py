@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -23,6 +24,15 @@ class Provenance:
     exchange: str = ""  # the source's own code
     timezone: str = ""
     events: tuple[Event, ...] = ()  # what the adjustment is made of, where the source tells
+
+    @property
+    def moment(self) -> datetime:
+        """`fetched_at` in UTC, which a time without a zone is of. ValueError where it is none."""
+        told = datetime.fromisoformat(self.fetched_at)
+        try:
+            return told.replace(tzinfo=told.tzinfo or UTC).astimezone(UTC)
+        except OverflowError as error:
+            raise ValueError(f"{self.fetched_at!r} is before all years") from error
 
 
 def content_sha256(bars: Bars) -> str:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from forecaster.bars import Bars, Floats, Times, duration
 from forecaster.candle import Candles, traded
+from forecaster.findings import Finding, Quality
 from forecaster.sessions import DAY, expected, weekdays, weeks
 
 MOST_SHOWN = 10  # labels a finding
@@ -27,76 +27,6 @@ MICROSECOND = np.timedelta64(1, "us")
 Flags = NDArray[np.bool_]
 
 
-class Finding(BaseModel):
-    """How many, of how many, and the first of them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    count: int = Field(ge=0)
-    of: int = Field(ge=0)
-    first: tuple[str, ...] = ()
-
-
-class Quality(BaseModel):
-    """The findings on one symbol's bars."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    symbol: str
-    interval: str
-    rows: int
-    sessions: str  # what said which days to expect: an exchange, the others' clock, weekdays
-    missing: Finding  # expected days (weeks) without a bar
-    unexpected: Finding  # days with bars that are no sessions
-    short_days: Finding  # intraday: days with less than half of the usual bars of their weekday
-    stale_opens: Finding  # open equals the close before: no open at all, or a rare coincidence
-    stale_years: str  # years in which most are, as "1999-2005"; empty for none
-    stale_share: float  # of the opens of those years
-    zero_volume: Finding
-    unknown_volume: Finding
-    jumps: Finding  # adjusted closes that move by more than 40 %: a misprint, or an event missing
-    repeated: Finding  # the bar before once more
-    partial: Finding  # not over when fetched, or off the interval's grid: a snapshot
-    flat: Finding  # high equals low
-    close_only: Finding  # open, high and low are unknown
-
-    @property
-    def line(self) -> str:
-        """One line for people: what there is, or that there is nothing."""
-        found = [
-            f"{words}: {finding.count} ({self._places(name)})"
-            for name, words in WORDS.items()
-            if (finding := getattr(self, name)).count
-        ]
-        rows = f"{self.symbol}: {self.rows} bars, sessions by {self.sessions}"
-        return f"{rows}: {'; '.join(found) or 'nothing odd'}"
-
-    def _places(self, name: str) -> str:
-        """The first places, or that it is all of them."""
-        finding: Finding = getattr(self, name)
-        if name == "stale_opens" and self.stale_years:
-            return f"{100 * self.stale_share:.0f} % of {self.stale_years}: not opens"
-        if finding.count == finding.of:
-            return "all"
-        shown = ", ".join(finding.first[:2])
-        return shown if finding.count <= 2 else f"{shown}, ..."
-
-
-WORDS = {
-    "stale_opens": "stale opens",
-    "missing": "missing sessions",
-    "unexpected": "days that are no session",
-    "short_days": "short days",
-    "zero_volume": "volume 0",
-    "unknown_volume": "volume unknown",
-    "jumps": "jumps without an event",
-    "repeated": "repeated bars",
-    "partial": "partial bars",
-    "flat": "flat bars",
-    "close_only": "closes only",
-}
-
-
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What is known besides the bars."""
@@ -107,7 +37,7 @@ class Context:
 
 
 def examine(bars: Bars, context: Context | None = None) -> Quality:
-    """The findings on `bars`, at least one. Raises UsageError for an unknown exchange."""
+    """The findings on one bar or more. Raises UsageError for an unknown exchange."""
     given = context or Context()
     weekly = duration(bars.interval) > DAY
     days = weeks(bars) if weekly else expected(bars, given.exchange, given.others)
@@ -129,7 +59,7 @@ def examine(bars: Bars, context: Context | None = None) -> Quality:
         sessions=days.by,
         missing=_of_days(days.days, ~np.isin(days.days, days.printed)),
         unexpected=_of_days(days.printed, ~np.isin(days.printed, days.days)),
-        short_days=_short_days(bars),
+        short_days=_short_days(bars, days.of_bars),
         stale_opens=finding(stale, opens),
         stale_years=years,
         stale_share=share,
@@ -170,13 +100,18 @@ def _partial(bars: Bars, fetched_at: np.datetime64 | None) -> Flags:
     return early | (count < ODD_PHASE * len(bars))[which]
 
 
-def _short_days(bars: Bars) -> Finding:
-    """Intraday: days with less than half of the median number of bars of their weekday."""
+def _short_days(bars: Bars, days: Times) -> Finding:
+    """Intraday: days with less than half of the median number of bars of their weekday.
+
+    `days` [T] are the bars' sessions.
+    """
     if duration(bars.interval) >= DAY:
         return Finding(count=0, of=0)
-    dates, count = np.unique(bars.opened_at.astype("datetime64[D]"), return_counts=True)
-    usual = np.array([np.median(count[weekdays(dates) == w]) for w in weekdays(dates)])
-    return _of_days(dates, count < SHORT * usual)
+    dates, count = np.unique(days, return_counts=True)
+    weekday, usual = weekdays(dates), np.zeros(7)
+    for each in np.unique(weekday):
+        usual[each] = np.median(count[weekday == each])
+    return _of_days(dates, count < SHORT * usual[weekday])
 
 
 def _stale_years(bars: Bars, stale: Flags, candles: Candles) -> tuple[str, float]:

@@ -15,9 +15,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from forecaster.atomic import TEMPORARY, commit_bytes, commit_folder, read_regular, sweep
+from forecaster.atomic import TEMPORARY, commit_bytes, commit_folder, read_regular
 from forecaster.config import RunConfig
 from forecaster.errors import CheckpointError, StorageError, UsageError, printable, suggestion
+from forecaster.leftovers import sweep
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "arch", "statsmodels", "scoringrules")
 RUNS = Path("runs")
@@ -56,6 +57,7 @@ class RunFolder:
         }
         if data is not None:
             records["data.json"] = data
+        sweep(path.parent)
         commit_folder(path, {name: _json(record) for name, record in records.items()})
         return cls(path)
 
@@ -138,6 +140,11 @@ class RunFolder:
     def finish(self, state: str, **more: Any) -> None:
         """Record how the run ended: done, failed, interrupted."""
         self.write_json("status.json", self.read_json("status.json") | {"state": state} | more)
+
+
+def find_run(path: Path, kind: str | None = None) -> RunFolder:
+    """The run at `path`, or the one of that name in RUNS; raises as `RunFolder.open`."""
+    return RunFolder.open(path if path.exists() else RUNS / path, kind)
 
 
 def list_runs(root: Path = RUNS) -> list[RunFolder]:

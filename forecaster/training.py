@@ -1,4 +1,4 @@
-"""One learner on everything until a day, kept in a run folder; forecasts from the last bar."""
+"""One learner on everything until a day, kept in a run folder and read back from it."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from forecaster.atomic import commit_bytes, read_regular
 from forecaster.bars import Panel
@@ -32,6 +32,14 @@ TOKENIZER = "tokenizer.json"
 SHAPES = "shapes.json"
 SYMBOLS = "symbols.json"  # whom a learner of `panel` knows by name
 CONFIG = "config.resolved.json"
+
+
+class Taught(BaseModel):
+    """The file SYMBOLS: in the order of their places in the learner's embedding."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    taught: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +110,7 @@ def _trained(training: Training, run: RunFolder, keep: Keep) -> dict[str, Any]:
         CONFIG: hashlib.sha256(read_regular(run.path / CONFIG, LIMIT_BYTES)).hexdigest(),
     }
     if fitted.symbols:
-        run.write_json(SYMBOLS, {"taught": fitted.symbols})
+        kept[SYMBOLS] = run.write_json(SYMBOLS, {"taught": fitted.symbols})
     record = describe(training) | {
         "tokenizer": fitted.tokenizer.digest,
         "parameters": fitted.parameters,
@@ -136,7 +144,8 @@ def load(run: RunFolder) -> FittedLearner:
     config = read_kept(run, CONFIG, RunConfig)
     tokenizer = read_kept(run, TOKENIZER, BarTokenizer)
     forecaster = BackboneForecaster(config.presets[0], config.learner, config.seed)
-    symbols = () if config.learner.panel is None else run.read_json(SYMBOLS)["taught"]
+    known = config.learner.panel is not None
+    symbols = read_kept(run, SYMBOLS, Taught).taught if known else ()
     return load_learner(forecaster, run.path / SEEDS, tokenizer, symbols)
 
 

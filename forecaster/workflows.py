@@ -15,6 +15,7 @@ from forecaster.backtest import Cell, Plan
 from forecaster.bars import Floats, Panel
 from forecaster.baselines import choose
 from forecaster.config import RunConfig
+from forecaster.engine import Engine
 from forecaster.errors import CheckpointError, GateError
 from forecaster.fetching import FetchRequest, fetch
 from forecaster.protocol import Forecaster
@@ -53,7 +54,7 @@ def load_panel(
         say(f"fetched {', '.join(lacking)} from the bundled source into {root}")
     panel = stored_panel(config, root)
     digest = store.digest(config.symbols, config.interval)
-    return Panel(tuple(bars.adjusted() for bars in panel)), digest
+    return panel.adjusted(), digest
 
 
 def stored_panel(config: RunConfig, root: Path) -> Panel:
@@ -122,10 +123,10 @@ def _span(bars: dict[str, Any] | None) -> str:
     return f"{bars['bars']} bars to {bars['last'][:10]}" if bars else "not in it"
 
 
-def run_backtest(plan: Plan, run: RunFolder, jobs: int, watch: Watch) -> dict[str, Any]:
+def run_backtest(plan: Plan, run: RunFolder, engine: Engine, watch: Watch) -> dict[str, Any]:
     """Compute what is missing, merge, summarise; the record of summary.json."""
     try:
-        backtest.execute(plan, run, jobs, lambda cell: watch.on_cell(cell, plan))
+        backtest.execute(plan, run, engine, lambda cell: watch.on_cell(cell, plan))
         table = frames.read(run.path / "scores.parquet", frames.SCORES)
         record = summarise(plan, run, table)
         run.write_json("summary.json", record)

@@ -1,6 +1,8 @@
 """Who may import whom: layers stand bottom up, and a module imports lower ones only."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,14 +30,16 @@ LAYERS: dict[str, list[set[str]]] = {
     ],
     "forecaster": [
         {"errors"},
-        {"symbols", "display"},
+        {"symbols", "display", "exchanges", "findings"},
         {"bars", "config"},
         {"events"},
         {"atomic", "provenance", "candle", "sessions"},
-        {"quality", "exchanges"},
+        {"quality", "leftovers"},
         {"sources", "store", "runs"},
         {"overlap"},
+        {"asking"},
         {"refetching", "fetch_report"},
+        {"judging"},
         {"features", "distributions"},
         {"protocol", "frames", "ledger"},
         {"econometrics"},
@@ -70,6 +74,7 @@ ONLY_IN = {
     "sklearn": {"forecaster"},
     "exchange_calendars": {"forecaster/sessions.py"},
     "dash": {"forecaster/explore"},
+    "distributed": {"forecaster/engine"},
 }
 
 
@@ -129,6 +134,14 @@ def test_imports_point_down(path: Path):
 )
 def test_a_planted_import_is_caught(file: str, source: str, why: str):
     assert [why in line for line in broken_rules(ROOT / file, source)] == [True]
+
+
+def test_a_reader_of_a_store_does_not_wait_for_calendars():
+    """They and pandas are more than half of the time that it would take."""
+    code = "import sys, forecaster.store; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    heavy = {"exchange_calendars", "pandas", "torch", "sklearn", "scipy"}
+    assert heavy & set(loaded.stdout.decode().split()) == set()
 
 
 @pytest.mark.parametrize("package", sorted(LAYERS))

@@ -11,9 +11,9 @@ import numpy as np
 
 from forecaster.audit.emitted import MOST_EVER, Emitted, Finding, first_difference, moment_text
 from forecaster.audit.laws import ADJUSTED, STORED, Beginning, Law, blind_to_the_future, drawn_cut
-from forecaster.audit.poison import PRICES, known_count, scaled, with_later_events
+from forecaster.audit.poison import known_count, scaled, with_later_events
 from forecaster.audit.subject import Subject
-from forecaster.bars import Bars, Panel, Times, duration
+from forecaster.bars import PRICES, Bars, Panel, Times, duration
 from forecaster.econometrics.regressors import regressors
 from forecaster.features import cumulative_return, features
 from forecaster.learner import BackboneForecaster, windows
@@ -98,10 +98,10 @@ def until_is_the_past(subject: Subject, examples: int) -> Finding | None:
 
 def later_events_change_nothing(subject: Subject, examples: int) -> Finding | None:
     """Splits after the cut rescale every adjusted bar before it: nothing used may move."""
-    before = _scale_free(subject, _adjusted(subject.stored))
+    before = _scale_free(subject, subject.stored.adjusted())
     for i in range(examples):
         cut = drawn_cut(subject, np.random.default_rng((2, i)))
-        other = _adjusted(with_later_events(subject.stored, cut, i))
+        other = with_later_events(subject.stored, cut, i).adjusted()
         found = first_difference(before, _scale_free(subject, other), cut)
         if found is not None:
             how = f"after splits later than {moment_text(cut)}"
@@ -119,10 +119,6 @@ def prices_have_no_unit(subject: Subject, examples: int) -> Finding | None:
         if found is not None:
             return replace(found, what=f"{found.what} with prices in other units (by {factor:g})")
     return None
-
-
-def _adjusted(panel: Panel) -> Panel:
-    return Panel(tuple(bars.adjusted() for bars in panel))
 
 
 def _scale_free(subject: Subject, panel: Panel) -> list[Emitted]:

@@ -10,10 +10,9 @@ from scipy.stats import binomtest
 
 from forecaster.audit.emitted import Finding
 from forecaster.audit.laws import Law
-from forecaster.audit.poison import PRICES
 from forecaster.audit.recalibration import gain
 from forecaster.audit.subject import Subject
-from forecaster.bars import Bars, Floats, Panel
+from forecaster.bars import PRICES, Bars, Floats, Panel
 from forecaster.folds import Fold
 from forecaster.learner import BackboneForecaster
 from forecaster.sources.synthetic import Walk, simulate

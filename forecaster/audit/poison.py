@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from forecaster.bars import Bars, Floats, Panel, duration
+from forecaster.bars import PRICES, Bars, Floats, Panel, duration
 
-PRICES = ("open", "high", "low", "close")
 FUTURES = (  # the ones that see most come first: a slow stage is tried with few
     "noise",  # another random walk
     "no future",  # the bars end at the cut: what the past looked like when it was the present

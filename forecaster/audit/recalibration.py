@@ -17,7 +17,7 @@ from scipy.optimize import minimize
 from forecaster.bars import Floats, Panel, Times
 from forecaster.distributions import Distribution
 from forecaster.folds import Fold
-from forecaster.inference import diebold_mariano
+from forecaster.inference import date_means, diebold_mariano
 from forecaster.learner import BackboneForecaster
 from forecaster.learner.windows import tokenise
 from forecaster.protocol import Origins
@@ -81,9 +81,7 @@ def gain(forecaster: BackboneForecaster, panel: Panel, fold: Fold) -> tuple[floa
     bent = plain + shape.log_density(np.nan_to_num(prior.cdf(y)[:, 0], nan=0.5))
     ours = fitted.forecast(past, origins, HORIZON).logpdf(y)[:, 0]
     known = np.isfinite(ours)
-    _, day = np.unique(_dates(past, origins)[known], return_inverse=True)
-    count = np.bincount(day)
-    losses = [np.bincount(day, -x[known]) / count for x in (ours, plain, bent)]
+    losses = date_means(_dates(past, origins)[known], *(-x[known] for x in (ours, plain, bent)))
     mean, statistic, _ = diebold_mariano(losses[0], min(losses[1:], key=np.mean), 1)
     return -mean, -statistic
 

@@ -14,13 +14,12 @@ from forecaster.audit.statistics import by_date
 from forecaster.bars import Floats, Panel
 from forecaster.baselines import BASELINES
 from forecaster.errors import DataError
-from forecaster.folds import Schedule, walk_forward
+from forecaster.folds import FEWEST_PAST, Schedule, walk_forward
 from forecaster.inference import diebold_mariano
 from forecaster.protocol import Origins
 
 RIVALS = ("volatility_20", "historical_250", "ewma_student_t", "harx")
 REFIT_EVERY = 252  # bars
-FEWEST_PAST = 250  # bars before an origin
 MOST_SKILL = 0.10  # over the best of our baselines: ranges, leverage and hierarchy reach 0.02
 
 

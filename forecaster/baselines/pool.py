@@ -17,11 +17,11 @@ import numpy as np
 from forecaster.bars import Floats, Panel
 from forecaster.distributions import Mixture
 from forecaster.features import cumulative_return
+from forecaster.folds import FEWEST_PAST
 from forecaster.protocol import Fitted, Forecaster, Origins
 
 LOOKBACK = 504  # bars of the clock, about two years
 FEWEST = 500  # bars of the clock that members are fitted to before they are scored
-YOUNGEST = 250  # bars of a symbol before it is scored: what a backtest asks of an origin
 # How many forecasts at equal weights the past is weighed against, at one horizon of one bar; a
 # forecast of h bars overlaps with its neighbours and counts for 1 / h.
 EQUAL = 100.0
@@ -108,7 +108,7 @@ def best_weights(log_density: Floats, equal: float) -> Floats:
 def _later_origins(earlier: Panel, history: Panel) -> Origins:
     """Bars of the history that `earlier` lacks, of symbols that are old enough."""
     spans = [
-        np.arange(max(len(before), YOUNGEST), len(bars))
+        np.arange(max(len(before), FEWEST_PAST), len(bars))
         for before, bars in zip(earlier, history, strict=True)
     ]
     member = np.repeat(np.arange(len(spans)), [len(span) for span in spans])

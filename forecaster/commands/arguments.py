@@ -11,7 +11,8 @@ from forecaster.config import RunConfig, resolve
 from forecaster.errors import UsageError
 
 # Of a resumed run: what is no part of its config.
-OF_NO_CONFIG = {"resume", "store", "jobs", "as_json", "quiet", "debug", "fail_under", "dry_run"}
+OF_NO_CONFIG = {"resume", "store", "jobs", "scheduler", "as_json", "quiet", "debug"}
+OF_NO_CONFIG |= {"fail_under", "dry_run"}
 
 
 @dataclass(frozen=True, kw_only=True)

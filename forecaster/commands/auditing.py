@@ -13,8 +13,8 @@ from forecaster.audit.predictions import audit_predictions
 from forecaster.audit.run import Effort, audit_run
 from forecaster.bars import Panel
 from forecaster.commands.arguments import Output, listed
-from forecaster.errors import GateError, UsageError
-from forecaster.runs import RUNS, RunFolder
+from forecaster.errors import GateError, UsageError, printable
+from forecaster.runs import RunFolder, find_run
 from forecaster.sources import source
 from forecaster.store import Store
 from forecaster.symbols import Symbol
@@ -37,8 +37,9 @@ class Audit(Output):
 
 def audit(given: Audit) -> None:
     """Audit, show, and raise GateError with the first leak found."""
-    target = given.target if given.target.exists() else RUNS / given.target
-    record = _of_run(given, target) if target.is_dir() else _of_file(given, target)
+    run = None if given.target.is_file() else _run(given.target)
+    record = _of_run(given, run) if run else _of_file(given, given.target)
+    target = run.path if run else given.target
     record |= {"target": str(target)}
     if not given.result(record):
         show(record)
@@ -48,11 +49,18 @@ def audit(given: Audit) -> None:
         raise GateError(f"audit of {target}: {record['leaks'][0]}{others}")
 
 
-def _of_run(given: Audit, folder: Path) -> dict[str, Any]:
+def _run(target: Path) -> RunFolder:
+    try:
+        return find_run(target)
+    except UsageError as error:
+        raise UsageError(f"{printable(str(target))} is no predictions file, and {error}") from None
+
+
+def _of_run(given: Audit, run: RunFolder) -> dict[str, Any]:
     for name in ("source", "path", "against", "symbols"):
         if getattr(given, name) is not None:
-            raise UsageError(f"--{name} is for predictions files; {folder} is a run with its own")
-    config = RunFolder.open(folder).config()
+            raise UsageError(f"--{name} is for predictions files; {run.path} is a run with its own")
+    config = run.config()
     plan, _ = workflows.plan_backtest(config, given.store, given.say)
     stored = workflows.stored_panel(config, given.store)
     with display.progress(1, quiet=given.quiet) as meter:
@@ -64,8 +72,6 @@ def _of_run(given: Audit, folder: Path) -> dict[str, Any]:
 
 
 def _of_file(given: Audit, path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UsageError(f"{given.target} is neither a run folder nor a predictions file")
     return audit_predictions(path, bars=_bars(given), against=given.against)
 
 
@@ -83,7 +89,7 @@ def _bars(given: Audit) -> Panel | None:
         panel = Panel(
             tuple(origin.fetch(Symbol(name), given.interval, None, None).bars for name in names)
         )
-    return Panel(tuple(bars.adjusted() for bars in panel))
+    return panel.adjusted()
 
 
 def show(record: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from forecaster import display, tables, workflows
 from forecaster.backtest import Cell, Plan
 from forecaster.commands.arguments import Configured, listed, refuse_with_resume
+from forecaster.engine import Cluster, Engine, Local
 from forecaster.errors import UsageError
 from forecaster.folds import day_of
 from forecaster.runs import RunFolder
@@ -25,6 +26,7 @@ class Backtest(Configured):
     resume: Path | None = None
     fail_under: float | None = None
     jobs: int | None = None
+    scheduler: str | None = None
     vault: bool = False
     open_vault: bool = False
 
@@ -44,17 +46,17 @@ def backtest(given: Backtest) -> None:
             vault=vault_of(given),
         )
     plan, digest = workflows.plan_backtest(config, given.store, given.say, dry_run=given.dry_run)
-    jobs = given.jobs or os.cpu_count() or 1
+    engine = engine_of(given)
     if given.dry_run:
-        show_plan(given, plan, jobs)
+        show_plan(given, plan, engine)
         return
     run = (
         workflows.resumed_run(given.resume, plan, digest)
         if given.resume
         else workflows.new_run(plan, digest, given.out)
     )
-    given.say(announce(plan, run, jobs))
-    record = with_progress(given, plan, run, jobs)
+    given.say(announce(plan, run, engine))
+    record = with_progress(given, plan, run, engine)
     record = workflows.enter_ledger(plan, run, record, given.store, digest)
     from forecaster import report  # plotly and jinja: not before there is something to draw
 
@@ -67,6 +69,15 @@ def backtest(given: Backtest) -> None:
         workflows.gate(record, config.presets, given.fail_under)
 
 
+def engine_of(given: Backtest) -> Engine:
+    """Where cells are computed. Raises UsageError for two places."""
+    if given.scheduler is None:
+        return Local(given.jobs or os.cpu_count() or 1)
+    if given.jobs is not None:
+        raise UsageError("--jobs are processes here, --scheduler has its own: give one of them")
+    return Cluster(given.scheduler)
+
+
 def vault_of(given: Backtest) -> str | None:
     """What the flags say of the vault. Raises UsageError where they contradict each other."""
     if given.vault and given.open_vault:
@@ -74,7 +85,7 @@ def vault_of(given: Backtest) -> str | None:
     return "open" if given.open_vault else "locked" if given.vault else None
 
 
-def with_progress(given: Backtest, plan: Plan, run: RunFolder, jobs: int) -> dict[str, Any]:
+def with_progress(given: Backtest, plan: Plan, run: RunFolder, engine: Engine) -> dict[str, Any]:
     """Run under a progress bar whose steps are as long as cells usually take."""
     total = sum(tables.cost(cell, plan) for cell in plan.cells)
     with display.progress(total, quiet=given.quiet) as meter:
@@ -83,21 +94,21 @@ def with_progress(given: Backtest, plan: Plan, run: RunFolder, jobs: int) -> dic
             text = f"{cell.forecaster.name} to {day_of(cell.fold.test_until)}"
             meter.advance(tables.cost(cell, plan), text)
 
-        return workflows.run_backtest(plan, run, jobs, workflows.Watch(given.say, on_cell))
+        return workflows.run_backtest(plan, run, engine, workflows.Watch(given.say, on_cell))
 
 
-def announce(plan: Plan, run: RunFolder, jobs: int) -> str:
+def announce(plan: Plan, run: RunFolder, engine: Engine) -> str:
     """What is about to be done."""
     folds, panel = plan.folds, plan.panel
     days = [day_of(moment) for moment in (folds[0].test_from, folds[-1].test_until)]
     return (
         f"backtest of {len(plan.forecasters)} models on {', '.join(panel.symbols)}:"
         f" {len(folds)} folds from {days[0]} to {days[1]}, {len(plan.cells)} cells,"
-        f" {jobs} processes, into {run.path}"
+        f" {engine}, into {run.path}"
     )
 
 
-def show_plan(given: Backtest, plan: Plan, jobs: int) -> None:
+def show_plan(given: Backtest, plan: Plan, engine: Engine) -> None:
     """The folds, on stdout, without touching a disk but for the bars fetched."""
     record = {
         "config": plan.config.model_dump(mode="json"),
@@ -112,7 +123,7 @@ def show_plan(given: Backtest, plan: Plan, jobs: int) -> None:
             }
             for fold in plan.folds
         ],
-        "jobs": jobs,
+        "engine": str(engine),
     }
     if not given.result(record):
         tables.print_plan(plan)

@@ -39,7 +39,8 @@ def fetch(given: Fetch) -> None:
             store=given.store,
             dry_run=given.dry_run,
             refetch=given.refetch,
-        )
+        ),
+        given.say,
     )
     if not given.result(report.as_json()) and not given.quiet:
         display.print_table(report.as_table())

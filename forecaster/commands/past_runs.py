@@ -7,7 +7,7 @@ from typing import Any
 from forecaster import display
 from forecaster.commands.arguments import Output
 from forecaster.errors import CheckpointError
-from forecaster.runs import RUNS, RunFolder, list_runs
+from forecaster.runs import RUNS, RunFolder, find_run, list_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +43,18 @@ def runs_ls(given: RunsLs) -> None:
 
 def runs_show(given: RunsShow) -> None:
     """The tables of a backtest, the summary of a training."""
-    path = given.run if given.run.exists() else RUNS / given.run
-    run = RunFolder.open(path)
+    run = find_run(given.run)
     run.require_done()
     status = run.read_json("status.json")
     record = run.read_json("summary.json")
     if given.result(record):
         return
     if status["kind"] == "backtest" and "sets" not in record:
-        raise CheckpointError(f"{path}/summary.json is of another version; start a new run")
+        raise CheckpointError(f"{run.path}/summary.json is of another version; start a new run")
     if status["kind"] == "backtest":
         from forecaster.tables import print_summary  # models' names: a second of imports
 
-        print_summary(record, str(path))
+        print_summary(record, str(run.path))
         if given.details:
             from forecaster.details import print_details
 

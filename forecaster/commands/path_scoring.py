@@ -10,7 +10,7 @@ from forecaster import display, sampling, workflows
 from forecaster.commands.arguments import Output
 from forecaster.errors import UsageError
 from forecaster.path_scores import Stretch, score_paths
-from forecaster.runs import RunFolder
+from forecaster.runs import find_run
 from forecaster.training import midnight_after
 
 
@@ -27,7 +27,7 @@ class Paths(Output):
 
 def paths(given: Paths) -> None:
     """Sample, score, show."""
-    run = RunFolder.open(given.run, "train")
+    run = find_run(given.run, "train")
     trained = run.read_json("data.json")["until"]
     if trained is None:
         raise UsageError(

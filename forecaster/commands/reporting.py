@@ -5,7 +5,7 @@ from pathlib import Path
 
 from forecaster import display
 from forecaster.commands.arguments import Output
-from forecaster.runs import RUNS, RunFolder
+from forecaster.runs import find_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Report(Output):
 
 def report(given: Report) -> None:
     """The page of RUN, in its folder or at --out."""
-    run = RunFolder.open(given.run if given.run.exists() else RUNS / given.run, "backtest")
+    run = find_run(given.run, "backtest")
     run.require_done()
     from forecaster.report import write_report
 

@@ -44,6 +44,9 @@ def options(*names: str) -> Decorator:
         "symbols": click.option("--symbols", metavar="A,B", help="Symbols in the store."),
         "horizons": click.option("--horizons", metavar="1,5,20", help="Bars ahead."),
         "jobs": click.option("--jobs", type=click.IntRange(1), help="Processes  [default: cores]"),
+        "scheduler": click.option(
+            "--scheduler", metavar="tcp://HOST:PORT", help="Of dask workers, instead of --jobs."
+        ),
     }
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from forecaster import display
 from forecaster.commands.arguments import Output
 from forecaster.errors import StorageError
+from forecaster.sources import fetch_command
 from forecaster.store import LOCK_TIMEOUT_S, Fault, Inspection, Store, repair, verify
 
 
@@ -47,7 +48,7 @@ def verify_store(given: InStore) -> None:
 
 def repair_store(given: InStore) -> None:
     """Raises StorageError where bars are lost, with the command that brings them again."""
-    found = repair(given.store, LOCK_TIMEOUT_S)
+    found = repair(given.store, LOCK_TIMEOUT_S, fetch_command)
     _show(given, found, "removed")
     if found.faults:
         raise StorageError(

@@ -16,7 +16,7 @@ from forecaster import backtest, display, frames, ledger, workflows
 from forecaster.atomic import commit_bytes
 from forecaster.commands.arguments import Output, listed
 from forecaster.errors import UsageError
-from forecaster.runs import RUNS, RunFolder
+from forecaster.runs import find_run
 from forecaster.strategy import RIVALS, Question, study
 from forecaster.strategy.account import MOST_COST
 from forecaster.strategy.book import BASIS_POINT
@@ -40,7 +40,7 @@ class Strategy(Output):
 def strategy(given: Strategy) -> None:
     """Trade, keep the ledger, show. UsageError where a ledger of something else is in the way."""
     costs = _costs(given.cost_bp)
-    run = RunFolder.open(given.run if given.run.exists() else RUNS / given.run, "backtest")
+    run = find_run(given.run, "backtest")
     run.require_done()
     config = run.config()
     panel, digest = workflows.load_panel(config, given.store, given.say)

@@ -10,7 +10,7 @@ from forecaster.bars import Panel
 from forecaster.commands.arguments import Configured, Output, listed, refuse_with_resume
 from forecaster.errors import UsageError
 from forecaster.frames import Provenance
-from forecaster.runs import RunFolder
+from forecaster.runs import RunFolder, find_run
 from forecaster.sampling import Shown
 
 
@@ -76,7 +76,7 @@ def _with_progress(given: Train, plan: work.Training, run: RunFolder) -> dict[st
 
 def predict(given: Predict) -> None:
     """Quantiles from each symbol's last bar, and paths where they are asked for."""
-    run = RunFolder.open(given.run, "train")
+    run = find_run(given.run, "train")
     wanted = listed(given.horizons, whole_numbers=True)
     place = _samples_path(given, run) if given.paths else None
     panel, _ = workflows.load_panel(run.config(), given.store, given.say)

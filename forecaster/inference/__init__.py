@@ -13,7 +13,14 @@ from forecaster.inference.bootstrap import (
 )
 from forecaster.inference.breakdown import Part, Subsamples, parts, subsamples, volatility_terciles
 from forecaster.inference.calibration import calibration, rank_correlation
-from forecaster.inference.losses import Losses, losses_at, losses_of, mean_per_date, per_date
+from forecaster.inference.losses import (
+    Losses,
+    date_means,
+    losses_at,
+    losses_of,
+    mean_per_date,
+    per_date,
+)
 from forecaster.inference.mean_tests import (
     SIZE,
     detectable,
@@ -41,6 +48,7 @@ __all__ = [
     "calibration",
     "compare",
     "confidence_set",
+    "date_means",
     "deflated_sharpe",
     "detectable",
     "diebold_mariano",

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from forecaster.bars import Floats
+from forecaster.bars import Floats, Times
 from forecaster.errors import DataError, UsageError, suggestion
 from forecaster.scores import check_rows
 
@@ -52,3 +53,9 @@ def mean_per_date(frame: pd.DataFrame, column: str, h: int) -> pd.DataFrame:
     if rows.empty:
         raise DataError(f"no scores at h={h}")
     return rows.pivot_table(index="cutoff", columns="model", values=column, aggfunc="mean")
+
+
+def date_means(labels: Times, *columns: Floats) -> list[Floats]:
+    """Losses [N] with the label of each row -> their means [n] over the rows of each date."""
+    _, day, count = np.unique(labels, return_inverse=True, return_counts=True)
+    return [np.bincount(day, column) / count for column in columns]

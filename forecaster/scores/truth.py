@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from forecaster.bars import Bars, Floats, Panel, Times, duration
 from forecaster.errors import DataError
-from forecaster.exchanges import next_sessions
 from forecaster.features import range_variance
 from forecaster.frames import TARGET, Keys, checked
 from forecaster.protocol import Origins
+from forecaster.sessions import next_sessions
 
 
 def question(panel: Panel, origins: Origins, horizons: Sequence[int]) -> Keys:

@@ -17,6 +17,7 @@ from typing import Any
 from forecaster.bars import Bars
 from forecaster.errors import DataError, ForecasterError, ProviderError, UsageError, printable
 from forecaster.provenance import Provenance
+from forecaster.sessions import exchange_calendar
 from forecaster.sources.protocol import Delivery
 from forecaster.symbols import Symbol
 
@@ -56,7 +57,31 @@ class Foreign:
             raise DataError(
                 f"source {self.name}: asked for {symbol} at {interval}, got {found}: mend its fetch"
             )
-        return replace(got, provenance=replace(got.provenance, source=self.name))
+        told = replace(got.provenance, source=self.name, fetched_at=self._moment(got.provenance))
+        if not _known(got.exchange):
+            raise DataError(
+                f"source {self.name}: exchange {got.exchange!r} is unknown to exchange_calendars,"
+                " which calls New York XNYS; mend its fetch, or leave the exchange empty"
+            )
+        return replace(got, provenance=told)
+
+    def _moment(self, told: Provenance) -> str:
+        """When it says that it fetched, as we write it. DataError for no time."""
+        try:
+            return told.moment.isoformat(timespec="seconds")
+        except (TypeError, ValueError):
+            raise DataError(
+                f"source {self.name}: fetched_at {told.fetched_at!r} is no time as ISO 8601 has it,"
+                " as 2024-05-06T22:00:00+00:00; mend its fetch"
+            ) from None
+
+
+def _known(exchange: Any) -> bool:
+    """Whether the name of an exchange is empty, or one that sessions are known of."""
+    try:
+        return exchange == "" or (isinstance(exchange, str) and bool(exchange_calendar(exchange)))
+    except UsageError:
+        return False
 
 
 def _made(name: str, path: Path | None) -> Any:

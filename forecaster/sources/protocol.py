@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -43,8 +43,39 @@ class Source(Protocol):
         """Bars of the sessions `start` to `end`, both included; None is as far as there are any.
 
         Raises UsageError for what the source does not offer, DataError for bars that are not legal
-        or not there, StorageError for a file that cannot be read or is not what it was.
+        or not there, StorageError for a file that cannot be read or is not what it was,
+        ProviderError for a network or a provider that does not answer.
         """
+        ...
+
+
+@runtime_checkable
+class Remote(Source, Protocol):
+    """A source behind a network: asked for no more than what is not stored yet.
+
+    Its bars are as printed, so that asking again gives the same, and its provenance has the events
+    that adjust them.
+    """
+
+    settled_after: timedelta  # how long after its close a session is complete
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        ...
+
+    def check(self, interval: str, start: date | None) -> None:
+        """Raises UsageError for what it can never be asked: an interval, a start in the future."""
+        ...
+
+    def first_day(self, interval: str, start: date | None, end: date | None) -> date:
+        """The first day that `fetch` asks for, as far back as there are any where `start` is None.
+
+        Raises UsageError for a range that is not within reach.
+        """
+        ...
+
+    def calendar(self, told: Provenance) -> str:
+        """Whose sessions bars of its own are, as exchange_calendars calls it; empty: unknown."""
         ...
 
 

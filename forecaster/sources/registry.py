@@ -15,6 +15,7 @@ from forecaster.sources.synthetic import Synthetic
 from forecaster.sources.tradingview_format import parse_tradingview
 from forecaster.sources.yahoo import Yahoo
 
+FORMATS = {"csv": parse_csv, "parquet": parse_parquet, "tradingview": parse_tradingview}
 SOURCES = ("bundled", "csv", "parquet", "samples", "synthetic", "tradingview", "yahoo")
 
 
@@ -30,17 +31,20 @@ def source(name: str, path: Path | None = None) -> Source:
                 "yahoo": Yahoo,
             }
             return plain[name]()
-        case "csv":
-            return FileSource(name, _wanted(name, path), parse_csv)
-        case "parquet":
-            return FileSource(name, _wanted(name, path), parse_parquet)
-        case "tradingview":
-            export = _wanted(name, path, "csv")
-            return FileSource(name, export, parse_tradingview, cuts_open_bar=True)
+        case _ if name in FORMATS:
+            export = name == "tradingview"
+            file = _wanted(name, path, "csv" if export else name)
+            return FileSource(name, file, FORMATS[name], cuts_open_bar=export)
         case _ if ":" in name:
             return Foreign(name, path)
         case _:
             raise UsageError(f"source {name!r} is unknown{suggestion(name, SOURCES)}")
+
+
+def fetch_command(symbol: str, interval: str, name: str) -> str:
+    """What brings bars of the source `name` again; an empty name is one that nobody knows."""
+    path = " --path FILE" if name in FORMATS else ""
+    return f"forecaster fetch {symbol} --source {name or 'SOURCE'} --interval {interval}{path}"
 
 
 def _refuse(name: str, path: Path | None) -> None:
@@ -48,7 +52,7 @@ def _refuse(name: str, path: Path | None) -> None:
         raise UsageError(f"source {name} reads no file: leave out --path {path}")
 
 
-def _wanted(name: str, path: Path | None, ending: str = "") -> Path:
+def _wanted(name: str, path: Path | None, ending: str) -> Path:
     if path is None:
-        raise UsageError(f"source {name} reads a file: add --path FILE.{ending or name}")
+        raise UsageError(f"source {name} reads a file: add --path FILE.{ending}")
     return path

@@ -1,6 +1,7 @@
 """Is all of a store what was committed? Looks, and changes nothing."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 from forecaster.errors import StorageError
 from forecaster.store.garbage import SEGMENT_FILES, leftovers
 from forecaster.store.lock import holder
-from forecaster.store.manifest import DamagedManifestError, Entry, Manifest
+from forecaster.store.manifest import DamagedError, Entry, Manifest
 from forecaster.store.notes import note_path, read_note
 from forecaster.store.reading import adopted, read_segment
+from forecaster.store.sealed import NewerFormatError
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,15 @@ class Inspection:
 
 
 def verify(root: Path) -> Inspection:
-    """Hash every file. Raises NewerStoreError, StorageError where there is no store."""
+    """Hash every file.
+
+    Raises NewerStoreError, StorageError where there is no store or a file of it cannot be read at
+    the moment.
+    """
     folder = store_folder(root)
     try:
         manifest = committed(folder)
-    except DamagedManifestError as error:
+    except DamagedError as error:
         entries = tuple(newest(whole(folder)))
         fault = Fault(
             str(folder / "manifest.json"), "", str(error.__cause__ or error), _repair(root)
@@ -71,20 +77,21 @@ def committed(folder: Path) -> Manifest:
     """The manifest; one that is missing is damaged, for segments are there."""
     path = folder / "manifest.json"
     if not path.exists():
-        raise DamagedManifestError(f"{path} is missing")
+        raise DamagedError(f"{path} is missing")
     return Manifest.read(path)
 
 
 def faults_of(folder: Path, entry: Entry) -> Iterable[Fault]:
-    """What is wrong with a segment and with the report beside it."""
+    """What is wrong with a segment and with the report beside it; raises as `read_segment` else."""
     segment = folder / entry.file
     try:
         read_segment(folder, entry)
-    except StorageError as error:
+    except DamagedError as error:
         cause = str(error.__cause__)
         yield Fault(str(segment), entry.symbol, cause, _repair(folder.parent))
     try:
-        read_note(segment, entry)
+        with suppress(NewerFormatError):  # sound perhaps, and whoever wrote it can read it
+            read_note(segment, entry)
     except ValueError as error:
         yield Fault(str(note_path(segment)), entry.symbol, str(error), _repair(folder.parent))
 
@@ -124,12 +131,13 @@ def inspected(
     said: Iterable[str] = (),
 ) -> Inspection:
     """The record of a look or a repair."""
-    bad = {fault.symbol for fault in faults}
+    bad = {fault.path for fault in faults}
+    rows = [each.rows for each in manifest.entries if str(root / "bars" / each.file) not in bad]
     return Inspection(
         store=str(root),
         generation=manifest.generation,
         segments=len(manifest.entries),
-        rows=sum(entry.rows for entry in manifest.entries if entry.symbol not in bad),
+        rows=sum(rows),
         lock=holder(root / "bars" / "LOCK"),
         faults=tuple(faults),
         garbage=tuple(str(path) for path in garbage),

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from forecaster.atomic import commit_json, read_regular
+from forecaster.atomic import commit_json, may_pass, read_regular
 from forecaster.bars import duration
 from forecaster.errors import StorageError, UsageError
 from forecaster.store.sealed import NewerFormatError, seal, unseal
@@ -20,8 +20,8 @@ class NewerStoreError(StorageError):
     """A store that a later version wrote: nothing to mend."""
 
 
-class DamagedManifestError(StorageError):
-    """A manifest that does not hold what was written."""
+class DamagedError(StorageError):
+    """A manifest or a segment that does not hold what was written."""
 
 
 class Entry(BaseModel):
@@ -83,7 +83,7 @@ class Manifest(BaseModel):
     def read(cls, path: Path) -> Self:
         """What was committed.
 
-        Raises NewerStoreError, DamagedManifestError, StorageError for a file that cannot be read.
+        Raises NewerStoreError, DamagedError, StorageError where it cannot be read at the moment.
         """
         try:
             document = unseal(read_regular(path, LIMIT_BYTES), FORMAT)
@@ -93,9 +93,11 @@ class Manifest(BaseModel):
                 raise ValueError("a file in it is not where its symbol belongs")
         except NewerFormatError as error:
             raise NewerStoreError(f"{path}: {error}: install that one") from error
-        except (ValueError, TypeError, KeyError, UsageError) as error:
+        except (ValueError, TypeError, KeyError, UsageError, StorageError) as error:
+            if may_pass(error):
+                raise
             cause = str(error).splitlines()[0]
-            raise DamagedManifestError(
+            raise DamagedError(
                 f"{path} is damaged: {cause}: run `forecaster store repair --store"
                 f" {path.parents[1]}`"
             ) from error

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecaster.bars import Bars
 from forecaster.errors import DataError
@@ -33,7 +34,7 @@ def merge(old: Bars | None, new: Bars) -> tuple[Status, Bars]:
             " fetch a range that overlaps"
         )
     if content_sha256(_between(old, start, end)) == content_sha256(_between(new, start, end)):
-        both = _union(old, new)
+        both = union(old, new)
         return ("same" if len(both) == len(old) else "appended"), both
     if start == old.opened_at[0] and end == old.opened_at[-1]:
         return "replaced", new
@@ -48,15 +49,20 @@ def _between(bars: Bars, start: np.datetime64, end: np.datetime64) -> Bars:
     return bars.select((bars.opened_at >= start) & (bars.opened_at <= end))
 
 
-def _union(old: Bars, new: Bars) -> Bars:
-    """Every bar of either; they are known to agree."""
-    fresh = ~np.isin(new.opened_at, old.opened_at)
+def union(old: Bars, new: Bars) -> Bars:
+    """Every bar of either, in order; the old one where both have one."""
+    fresh = added(old, new)
     order = np.argsort(np.concatenate((old.opened_at, new.opened_at[fresh])), kind="stable")
     columns = {
         name: np.concatenate((getattr(old, name), getattr(new, name)[fresh]))[order]
         for name in ("opened_at", *SCHEMA.names[1:])
     }
     return replace(old, **columns)
+
+
+def added(old: Bars, new: Bars) -> NDArray[np.bool_]:
+    """[T] which of the new bars are of times that have no old one."""
+    return ~np.isin(new.opened_at, old.opened_at)
 
 
 def _difference(old: Bars, new: Bars, start: np.datetime64, end: np.datetime64) -> str:

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from forecaster.atomic import commit_json, read_regular
 from forecaster.errors import StorageError
-from forecaster.quality import Quality
+from forecaster.findings import Quality
 from forecaster.store.manifest import Entry
-from forecaster.store.sealed import seal, unseal
+from forecaster.store.sealed import NewerFormatError, seal, unseal
 
 FORMAT = 1
 SUFFIX = ".quality.json"
@@ -24,13 +24,23 @@ def note_path(segment: Path) -> Path:
 
 
 def write_note(segment: Path, entry: Entry, quality: Quality) -> None:
-    """Keep the report on the segment of `entry`."""
+    """Keep the report on the segment of `entry`; one that a later version wrote stays."""
+    try:
+        if read_note(segment, entry) == quality:
+            return
+    except NewerFormatError:
+        return
+    except ValueError:  # damage, which is mended by this
+        pass
     document = {"segment": entry.sha256, "quality": quality.model_dump(mode="json")}
     commit_json(note_path(segment), seal(document, FORMAT))
 
 
 def read_note(segment: Path, entry: Entry) -> Quality | None:
-    """The report on the segment of `entry`; None where there is none. ValueError for damage."""
+    """The report on the segment of `entry`; None where there is none.
+
+    Raises NewerFormatError for one that a later version wrote, ValueError for damage.
+    """
     path = note_path(segment)
     if not path.exists():
         return None

@@ -13,8 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecaster.bars import Bars, Floats
+from forecaster.errors import UsageError
 from forecaster.events import Event
 from forecaster.provenance import Provenance, content_sha256
+from forecaster.store.sealed import NewerFormatError
 from forecaster.symbols import Symbol
 
 SCHEMA_VERSION = 1
@@ -54,46 +56,41 @@ def encode(bars: Bars, provenance: Provenance) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def decode(data: bytes) -> Bars:
-    """The bars in a segment. Raises ValueError for anything that `encode` does not write."""
-    return decode_with_origin(data)[0]
+def decode(data: bytes) -> tuple[Bars, Provenance]:
+    """The bars in a segment and where they come from.
 
-
-def decode_with_origin(data: bytes) -> tuple[Bars, dict[str, Any]]:
-    """The bars in a segment, and what `encode` wrote of them; ValueError for another file."""
+    Raises NewerFormatError for what a later version wrote, ValueError for anything else that
+    `encode` does not write, DataError for illegal bars.
+    """
     try:
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         schema = file.schema_arrow
         about = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
         version = about.get("schema_version") if isinstance(about, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise NewerFormatError(f"it is of schema {version}, written by a newer forecaster")
         if version != SCHEMA_VERSION or not schema.equals(SCHEMA):
             raise ValueError(f"its schema is not version {SCHEMA_VERSION} of ours")
         if file.metadata.num_rows > MOST_ROWS:
             raise ValueError(f"{file.metadata.num_rows} rows are more than {MOST_ROWS}")
         table = file.read(use_threads=False)  # small, and threads forbid to fork
-    except (pa.ArrowException, OSError, RecursionError) as error:
+        columns = {name: table.column(name).to_numpy() for name in SCHEMA.names}
+        symbol, times = Symbol(about["symbol"]), columns.pop("ts")
+        bars = Bars(symbol=symbol, interval=about["interval"], opened_at=times, **columns)
+        if content_sha256(bars) != about["content"]:
+            raise ValueError("its bars are not those that it was written with")
+        return bars, _provenance(about)
+    except (pa.ArrowException, OSError, RecursionError, UsageError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
-    columns = {name: table.column(name).to_numpy() for name in SCHEMA.names}
-    bars = Bars(
-        symbol=Symbol(about["symbol"]),
-        interval=about["interval"],
-        opened_at=columns.pop("ts"),
-        **columns,
-    )
-    return bars, about
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"its metadata are not ours: {error}") from error
 
 
-def origin(data: bytes) -> Provenance:
-    """Where the bars of a segment come from. Raises ValueError where it does not say."""
-    try:
-        metadata = pq.ParquetFile(pa.BufferReader(data)).schema_arrow.metadata or {}
-        about = json.loads(metadata[METADATA_KEY])
-        events = tuple(Event(**event) for event in about.pop("events", ()))
-        known = {each.name for each in fields(Provenance)}
-        told = {name: value for name, value in about.items() if name in known}
-        return Provenance(**{**told, "notes": tuple(told["notes"]), "events": events})
-    except (pa.ArrowException, OSError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(str(error).splitlines()[0]) from error
+def _provenance(about: dict[str, Any]) -> Provenance:
+    """Where the bars come from; KeyError, TypeError where it is not told."""
+    told = {each.name: about[each.name] for each in fields(Provenance) if each.name in about}
+    events = tuple(Event(**event) for event in told.get("events", ()))
+    return Provenance(**{**told, "notes": tuple(told["notes"]), "events": events})
 
 
 def _nullable(values: Floats) -> pa.Array:

@@ -17,14 +17,14 @@ from pathlib import Path
 from forecaster.atomic import commit_bytes, probe
 from forecaster.bars import Bars, Panel, duration
 from forecaster.errors import DataError, StorageError, suggestion
+from forecaster.findings import Quality
 from forecaster.provenance import Provenance, content_sha256
-from forecaster.quality import Quality
 from forecaster.store.garbage import leftovers, remove
 from forecaster.store.lock import locked
-from forecaster.store.manifest import Entry, Manifest
-from forecaster.store.merge import Status, merge
+from forecaster.store.manifest import DamagedError, Entry, Manifest
+from forecaster.store.merge import Status, added, merge
 from forecaster.store.notes import read_note, write_note
-from forecaster.store.reading import entry_of, read_origin, read_segment
+from forecaster.store.reading import entry_of, read_segment
 from forecaster.store.segment import encode
 
 LOCK_TIMEOUT_S = 10.0
@@ -35,7 +35,7 @@ class Commit:
     """What a put did, or would do."""
 
     status: Status
-    rows_added: int
+    rows_added: int  # bars of times that had none, or none that could be read
     bars: Bars  # as they are stored now
 
 
@@ -80,22 +80,24 @@ class Store:
         return self._merged(self._manifest(), bars)
 
     def load(self, symbol: str, interval: str = "1d") -> Bars:
-        """Verified bars. DataError for a symbol that is not here, StorageError for damage."""
+        """Verified bars. DataError for a symbol that is not here, else as `read_segment`."""
+        return self.load_with_provenance(symbol, interval)[0]
+
+    def load_with_provenance(self, symbol: str, interval: str = "1d") -> tuple[Bars, Provenance]:
+        """Verified bars and where they come from; raises as `load`."""
         entry = self._find(symbol, interval)
         try:
-            return self._read(entry)
+            return read_segment(self._folder, entry)
         except StorageError:
             again = self._find(symbol, interval)
             if again == entry:
                 raise
-            return self._read(again)  # a writer replaced it, and its segment was old enough to go
-
-    def origin(self, symbol: str, interval: str = "1d") -> Provenance:
-        """Where the bars come from; raises as `load`."""
-        return read_origin(self._folder, self._find(symbol, interval))
+            return read_segment(
+                self._folder, again
+            )  # a writer replaced it, and its segment was old enough to go
 
     def panel(self, symbols: Iterable[str], interval: str = "1d") -> Panel:
-        """Verified bars of several symbols, in their order."""
+        """Verified bars of several symbols, in the order of their names; raises as `load`."""
         return Panel(tuple(self.load(symbol, interval) for symbol in symbols))
 
     def entries(self) -> tuple[Entry, ...]:
@@ -103,17 +105,23 @@ class Store:
         return self._manifest().entries
 
     def note(self, bars: Bars, quality: Quality) -> None:
-        """Keep the report on `bars` beside them, unless other bars are stored by now."""
+        """Keep the report on `bars` beside them, unless other bars are stored by now.
+
+        Raises LockedError, StorageError where it cannot be written.
+        """
         with locked(self._folder / "LOCK", self._lock_timeout_s):
             entry = self._manifest().find(bars.symbol, bars.interval)
             if entry is None or entry.content != content_sha256(bars):
                 return
-            if self.quality(entry) != quality:
-                self._confine((self._folder / entry.file).parent)
-                write_note(self._folder / entry.file, entry, quality)
+            self._confine((self._folder / entry.file).parent)
+            write_note(self._folder / entry.file, entry, quality)
+
+    def report(self, symbol: str, interval: str = "1d") -> Quality | None:
+        """The report beside the bars of a symbol; None where there is none. DataError as `load`."""
+        return self.quality(self._find(symbol, interval))
 
     def quality(self, entry: Entry) -> Quality | None:
-        """The report beside the bars of `entry`; None where there is none that is sound."""
+        """The report beside the bars of `entry`; None where there is none that we can read."""
         try:
             return read_note(self._folder / entry.file, entry)
         except ValueError:
@@ -155,22 +163,19 @@ class Store:
             )
         return entry
 
-    def _read(self, entry: Entry) -> Bars:
-        return read_segment(self._folder, entry)
-
     def _merged(self, manifest: Manifest, bars: Bars) -> Commit:
         """`bars` joined with what is stored; a damaged segment is replaced by all of its time."""
         entry = manifest.find(bars.symbol, bars.interval)
         try:
-            old = self._read(entry) if entry else None
-        except StorageError:
+            old = read_segment(self._folder, entry)[0] if entry else None
+        except DamagedError:
             covered = entry and bars.label(0) <= entry.first and entry.last <= bars.label(-1)
             if not covered:
                 raise
             return Commit("replaced", len(bars), bars)
         status, merged = merge(old, bars)
-        had = 0 if old is None or status == "replaced" else len(old)
-        return Commit(status, len(merged) - had, merged)
+        news = len(merged) if old is None else int(added(old, merged).sum())
+        return Commit(status, news, merged)
 
     def _confine(self, folder: Path) -> None:
         """Refuse to write through a link inside the store."""

@@ -56,7 +56,7 @@ def stored() -> Panel:
 
 def market() -> Panel:
     """The same, adjusted."""
-    return Panel(tuple(bars.adjusted() for bars in stored()))
+    return stored().adjusted()
 
 
 def subject() -> Subject:

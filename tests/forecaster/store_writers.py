@@ -1,6 +1,6 @@
 """A process that imports the store once and forks writers on command, for a test to kill.
 
-Commands on stdin, one JSON list a line: [work, root, start] forks, ["wait", pid] reaps. Answers on
+Commands on stdin, one JSON list a line: [work, root, what] forks, ["wait", pid] reaps. Answers on
 stdout: `forked PID`, `ack N` when commit N of a writer has returned, `ended STATUS`.
 """
 
@@ -40,10 +40,11 @@ def grow_in_place(root: Path, start: int) -> None:
         say("ack", n)
 
 
-def put_many(root: Path, number: int) -> None:
-    """15 symbols of its own, and 15 versions of one that others write too."""
+def put_many(root: Path, of: list[int]) -> None:
+    """As many symbols of its own, writer and count, and versions of one that others write too."""
+    number, count = of
     store = Store(root, lock_timeout_s=60)
-    for n in range(15):
+    for n in range(count):
         store.put(daily(3, f"W{number}-{n}"), ORIGIN)
         store.put(daily(3 + n, "BOTH"), ORIGIN)
 

@@ -11,6 +11,7 @@ from forecaster import backtest, frames, workflows
 from forecaster.backtest import Plan
 from forecaster.bars import Bars, Panel, duration
 from forecaster.config import LearnerConfig, RunConfig
+from forecaster.engine import Local
 from forecaster.runs import RunFolder
 from forecaster.symbols import Symbol
 
@@ -38,7 +39,7 @@ def backtested(
     )
     plan: Plan = backtest.plan(config, panel, workflows.forecasters(config), "0" * 64)
     run = RunFolder.create(out, "backtest", config)
-    record = workflows.run_backtest(plan, run, 1, workflows.Watch(print, lambda *_: None))
+    record = workflows.run_backtest(plan, run, Local(1), workflows.Watch(print, lambda *_: None))
     return record, frames.read(run.path / "scores.parquet", frames.SCORES)
 
 

@@ -18,9 +18,9 @@ from forecaster.atomic import (
     commit_json,
     probe,
     read_regular,
-    sweep,
 )
 from forecaster.errors import DivergedError, StorageError
+from forecaster.leftovers import sweep
 
 CALLS = ("open", "write", "fsync", "replace")
 

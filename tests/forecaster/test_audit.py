@@ -276,7 +276,7 @@ def test_history_may_be_rescaled_by_a_constant_that_today_decides(
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["nowhere"], 2, "neither a run folder nor a predictions file"),
+        (["nowhere"], 2, "nowhere is no predictions file, and run runs/nowhere not found"),
         (["mine", "--against", "x.parquet"], 2, "--against is for predictions files"),
         (["mine/status.json"], 5, "not a parquet file"),
         (["mine/status.json", "--source", "bundled"], 2, "name them with --symbols"),

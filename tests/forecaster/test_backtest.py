@@ -16,7 +16,7 @@ from forecaster.baselines import NAIVE_NAMES
 from forecaster.baselines.naive import RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import GarchStudentT
 from forecaster.config import LearnerConfig, RunConfig
-from forecaster.engine import run_all
+from forecaster.engine import Local
 from forecaster.errors import CheckpointError, DataError, GateError, StorageError
 from forecaster.learner import BackboneForecaster
 from forecaster.protocol import Forecaster
@@ -67,9 +67,9 @@ def run(tmp_path: Path):
 def test_cells_of_any_process_and_order_give_the_same_bytes(run: RunFolder, tmp_path: Path):
     models = (RandomWalk(), GarchStudentT(), BackboneForecaster("llama", TINY))
     plan = planned(*models)
-    backtest.execute(plan, run, jobs=1)
+    backtest.execute(plan, run, Local(1))
     other = RunFolder.create(tmp_path / "other", "backtest", CONFIG)
-    backtest.execute(plan, other, jobs=2)
+    backtest.execute(plan, other, Local(2))
     assert bytes_of(run) == bytes_of(other)
 
 
@@ -79,7 +79,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     plan = planned(RandomWalk(), WindowVolatility(20), Interrupts())
     said = []
     with pytest.raises(KeyboardInterrupt):
-        workflows.run_backtest(plan, run, 1, workflows.Watch(said.append, lambda *_: None))
+        workflows.run_backtest(plan, run, Local(1), workflows.Watch(said.append, lambda *_: None))
     assert run.read_json("status.json")["state"] == "interrupted"
     assert said == [
         f"interrupted: 1 of {len(plan.cells)} cells are kept;"
@@ -90,16 +90,16 @@ def test_an_interrupted_run_goes_on_where_it_was(
     monkeypatch.setattr(
         backtest, "run_cell", lambda *a: computed.append(a[-1].name) or run_cell(*a)
     )
-    backtest.execute(plan, run, 1)
+    backtest.execute(plan, run, Local(1))
     assert len(computed) == len(plan.cells) - 1
     whole = RunFolder.create(tmp_path / "whole", "backtest", CONFIG)
-    backtest.execute(plan, whole, 1)
+    backtest.execute(plan, whole, Local(1))
     assert bytes_of(run) == bytes_of(whole)
 
 
 def test_a_damaged_cell_is_named(run: RunFolder):
     plan = planned(RandomWalk())
-    backtest.execute(plan, run, 1)
+    backtest.execute(plan, run, Local(1))
     path = run.path / "folds" / "fold-000.random_walk.scores.parquet"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
@@ -107,7 +107,7 @@ def test_a_damaged_cell_is_named(run: RunFolder):
     with pytest.raises(
         StorageError, match=r"fold-000\.random_walk\.scores\.parquet is not what was"
     ):
-        backtest.execute(plan, run, 1)
+        backtest.execute(plan, run, Local(1))
 
 
 def test_bars_after_the_end_of_the_test_are_not_looked_at():
@@ -132,7 +132,7 @@ def test_the_truth_of_a_cell_is_the_panels():
 
 def test_forecasts_without_an_outcome_are_kept_and_not_scored(run: RunFolder):
     plan = planned(RandomWalk())
-    backtest.execute(plan, run, 1)
+    backtest.execute(plan, run, Local(1))
     predictions = frames.read(run.path / RESULTS[0])
     scores = frames.read(run.path / RESULTS[1], frames.SCORES)
     assert predictions["y"].null_count == 2 * (1 + 5)
@@ -141,7 +141,7 @@ def test_forecasts_without_an_outcome_are_kept_and_not_scored(run: RunFolder):
 
 def test_every_model_answers_the_same_rows(run: RunFolder):
     models = (RandomWalk(), WindowVolatility(20), BackboneForecaster("llama", TINY))
-    backtest.execute(planned(*models), run, 1)
+    backtest.execute(planned(*models), run, Local(1))
     frame = pq.read_table(run.path / RESULTS[0]).to_pandas()
     keys = frame.groupby("model")[["unique_id", "cutoff", "h"]].apply(
         lambda g: tuple(map(tuple, g.to_numpy()))
@@ -156,7 +156,7 @@ def test_a_summary_has_a_row_a_model_and_horizon_and_a_verdict(run: RunFolder):
         GarchStudentT(),
         BackboneForecaster("llama", TINY),
     )
-    record = workflows.run_backtest(planned(*models), run, 1, quiet())
+    record = workflows.run_backtest(planned(*models), run, Local(1), quiet())
     assert len(record["rows"]) == len(models) * 2
     best = {h: record["best_naive"][str(h)] for h in (1, 5)}
     naive = {
@@ -173,7 +173,7 @@ def test_a_summary_has_a_row_a_model_and_horizon_and_a_verdict(run: RunFolder):
 
 def test_a_gate_names_skill_rival_and_bar(run: RunFolder):
     models = (RandomWalk(), BackboneForecaster("llama", TINY))
-    record = workflows.run_backtest(planned(*models), run, 1, quiet())
+    record = workflows.run_backtest(planned(*models), run, Local(1), quiet())
     workflows.gate(record, ("llama",), -100.0)
     with pytest.raises(GateError, match=r"llama: skill .* % over random_walk at h = 1, .* 99 %"):
         workflows.gate(record, ("llama",), 99.0)
@@ -189,9 +189,9 @@ def test_other_bars_and_other_configs_are_not_resumed(run: RunFolder):
     )
     with pytest.raises(CheckpointError, match=f"began as {plan.run_id}, its config now says"):
         workflows.resumed_run(run.path, other, "a" * 64)
-    backtest.execute(plan, run, 1)
+    backtest.execute(plan, run, Local(1))
     with pytest.raises(CheckpointError, match=r"fold-000\.random_walk is of run .*, not of"):
-        backtest.execute(other, run, 1)
+        backtest.execute(other, run, Local(1))
 
 
 def test_a_run_of_another_kind_is_not_resumed(run: RunFolder):
@@ -211,8 +211,3 @@ def test_an_origin_has_a_context_and_ended_returns_behind_it():
             CONFIG.model_copy(update=changes), garch_panel(1200, 1), (RandomWalk(),), "0" * 64
         )
         assert plan.folds[0].fewest_past == past
-
-
-def test_the_first_failure_of_a_task_is_raised():
-    with pytest.raises(ZeroDivisionError):
-        list(run_all([1, 0], lambda x: 1 // x, 1))

@@ -10,9 +10,11 @@ from market import daily, day
 from rich.console import Console
 
 from forecaster import fetching
+from forecaster.cli import run
 from forecaster.errors import DataError, LockedError, PartialError, StorageError, UsageError
 from forecaster.fetching import FetchReport, FetchRequest, fetch
 from forecaster.sources import DEFAULT_UNIVERSE
+from forecaster.sources.bundled import Bundled
 from forecaster.sources.protocol import Delivery
 from forecaster.store import Store
 from forecaster.store.lock import locked
@@ -104,7 +106,6 @@ def test_some_fail_the_rest_is_stored(tmp_path: Path) -> None:
         (("APPL", "IBMM"), {}, DataError, 3),
         (("IBM",), {"interval": "1h"}, UsageError, 2),
         (("IBM",), {"start": day("2020-01-01")}, DataError, 3),
-        (("IBM",), {"start": day("2010-01-02"), "end": day("2010-01-01")}, UsageError, 2),
     ],
 )
 def test_all_fail_for_a_reason(
@@ -114,6 +115,15 @@ def test_all_fail_for_a_reason(
     assert isinstance(report.failure, kind)
     assert report.exit_code == code
     assert Store(tmp_path / "data").entries() == ()
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_range_that_is_none_is_refused_before_anything_is_made(
+    tmp_path: Path, dry_run: bool
+) -> None:
+    with pytest.raises(UsageError, match="start 2010-01-02 is after end 2010-01-01: exchange"):
+        ask(tmp_path, "IBM", start=day("2010-01-02"), end=day("2010-01-01"), dry_run=dry_run)
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("dry_run_after", [False, True])
@@ -227,3 +237,83 @@ def test_synthetic_symbols_are_extended(tmp_path: Path) -> None:
     ]
     later = ask(tmp_path, "GARCH-1", source="synthetic", end=day("2026-01-01")).records[0]
     assert (later.status, later.rows_added, later.rows_total) == ("appended", 1784, 6784)
+
+
+def interrupted_at(symbol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while `symbol` is fetched."""
+    plain = Bundled.fetch
+
+    def until(source: Bundled, each: Symbol, *rest: Any) -> Delivery:
+        if each == symbol:
+            raise KeyboardInterrupt
+        return plain(source, each, *rest)
+
+    monkeypatch.setattr(Bundled, "fetch", until)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_an_interrupt_leaves_reports_and_says_what_is_true(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    said: list[str] = []
+    interrupted_at("MSFT", monkeypatch)
+    request = FetchRequest(symbols=("IBM", "MSFT"), store=tmp_path / "data", dry_run=dry_run)
+    with pytest.raises(KeyboardInterrupt):
+        fetch(request, said.append)
+    what = "were looked at" if dry_run else "are stored"
+    assert said[0].startswith("IBM: added: 3270 new; 3270 bars, 2000-03-01 to 2013-03-01")
+    assert said[1:] == [f"interrupted: 1 of 2 symbols {what}; run the same command to go on"]
+    store = Store(tmp_path / "data")
+    assert [store.quality(entry) is not None for entry in store.entries()] == [True] * (not dry_run)
+
+
+def test_an_interrupt_is_as_quiet_as_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupted_at("IBM", monkeypatch)
+    for options, lines in (((), 1), (("-q",), 0)):
+        assert run(["fetch", "IBM", "--store", str(tmp_path), *options]) == 130
+        assert capsys.readouterr().err.count("interrupted") == lines
+
+
+def test_each_of_several_symbols_is_told_of_as_soon_as_it_is_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr, with --json too; of one symbol alone the result or the error says it all."""
+    line = ["fetch", "FB", "APPL", "VIXCLS", "--store", str(tmp_path), "--json"]
+    assert run(line) == 8
+    out, err = capsys.readouterr()
+    told = err.splitlines()
+    assert [each.split(": ")[:2] for each in told] == [
+        ["FB", "added"], ["APPL", "failed"], ["VIXCLS", "added"], ["forecaster", "error"],
+    ]  # fmt: skip
+    assert [each["status"] for each in json.loads(out)["symbols"]] == ["added", "failed", "added"]
+    assert run([*line, "-q"]) == 8
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert run(["fetch", "APPL", "--store", str(tmp_path)]) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("error", [LockedError, StorageError, UsageError, ValueError])
+def test_a_report_that_cannot_be_kept_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """The bars are stored by then, and the user must see that they are."""
+
+    def held(*_: object) -> None:
+        raise error("nobody may write here")
+
+    monkeypatch.setattr(Store, "note", held)
+    report = ask(tmp_path, "IBM", "VIXCLS")
+    assert (report.exit_code, [r.status for r in report.records]) == (0, ["added", "added"])
+    said = "its report is not made or not kept: nobody may write here"
+    assert [r.notes.count(said) for r in report.records] == [1, 1]
+
+
+def test_other_clocks_refine_the_report_of_the_first(tmp_path: Path) -> None:
+    names = ("VIXCLS", "AAPL", "IBM")
+    first = ask(tmp_path, *names).records[0].quality
+    assert first is not None
+    assert first.sessions == "clock of 2 others"
+    store = Store(tmp_path / "data")
+    assert store.report("VIXCLS") == first

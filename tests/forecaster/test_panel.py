@@ -24,7 +24,7 @@ from forecaster.audit.poison import FUTURES, poisoned
 from forecaster.audit.subject import answers, reduced
 from forecaster.bars import Bars, Panel
 from forecaster.config import LearnerConfig, RunConfig
-from forecaster.errors import DataError, UsageError
+from forecaster.errors import CheckpointError, DataError, UsageError
 from forecaster.features import WARM_UP
 from forecaster.learner import (
     BackboneForecaster,
@@ -435,6 +435,9 @@ def test_train_and_predict(panel: Panel, tmp_path: Path):
     assert np.isfinite(table["predictions"].to_numpy()).all()
     with pytest.raises(UsageError, match="panel=3: symbols that are read together would have to"):
         require_paths(training.load(run))
+    run.write_json(training.SYMBOLS, {"taught": sorted(panel.symbols, reverse=True)})
+    with pytest.raises(CheckpointError, match=r"symbols\.json is missing or damaged"):
+        training.load(run)  # each would be read as another
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_origins_come_after_the_training_with_bars_around_them():
     panel = Panel((panel.members[0], panel.members[1].select(slice(100, 500))))
     clock = panel.clock
     stretch = Stretch(clock[299], clock[579], 10)
-    asked = stretch.origins(panel, 20)
+    asked = stretch.origins(panel, 20, 64)
     closes = [panel.members[m].closed_at[t] for m, t in zip(asked.member, asked.bar, strict=True)]
     assert min(closes) == clock[300]
     assert max(closes) <= clock[579]
@@ -66,7 +66,7 @@ def test_origins_come_after_the_training_with_bars_around_them():
     for m, t in zip(asked.member, asked.bar, strict=True):
         assert 250 <= t < len(panel.members[m]) - 20
     with pytest.raises(DataError, match="bars that the training has not seen"):
-        replace(stretch, since=clock[-1]).origins(panel, 20)
+        replace(stretch, since=clock[-1]).origins(panel, 20, 64)
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +137,10 @@ def test_the_command_scores_paths_on_real_bars_of_the_selection_years(
     assert abs(said["energy"]["percent"]) < 5
     assert command(score) == 0
     assert "energy score of 20 bars together: llama over harx" in capsys.readouterr().out
+
+
+def test_origins_have_a_context_behind_them():
+    """A learner of a longer context than the usual past once asked for bars before the first."""
+    panel = garch_panel(600, 2)
+    stretch = Stretch(panel.clock[260], panel.clock[-1], 1)
+    assert stretch.origins(panel, 20, 300).bar.min() == 300

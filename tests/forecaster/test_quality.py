@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from market import FIXED, MONDAY, legal_bars
+from pydantic import ValidationError
 
+from forecaster import quality, sessions
 from forecaster.bars import INTERVALS, Bars
 from forecaster.errors import UsageError
 from forecaster.features import features
-from forecaster.quality import WORDS, Context, Quality, examine
+from forecaster.findings import WORDS, Finding, Quality
+from forecaster.quality import Context, examine
 from forecaster.sources import DEFAULT_UNIVERSE, source
 from forecaster.symbols import Symbol
 
@@ -139,6 +142,33 @@ def test_weeks_and_intraday_days() -> None:
     assert findings(examine(cut)) == {"short_days": (1, ("2024-01-10",))}
 
 
+def sydney(weeks: int = 6) -> Bars:
+    """Seven hours a session from 10:00 in Sydney: 23:00 UTC of the day before, 22:00 in UTC+11."""
+    days = np.datetime64("2024-02-05") + np.arange(7 * weeks)[np.arange(7 * weeks) % 7 < 5]
+    opens = days.astype("datetime64[us]") - np.timedelta64(1, "h")
+    times = (opens[:, None] + np.arange(7) * np.timedelta64(1, "h")).ravel()
+    return replace(weekday_bars(len(times), "1h"), opened_at=times)
+
+
+def test_days_are_the_exchanges_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By UTC a session of Sydney begins on the day before: its Friday is short without a fault."""
+    bars, asx = sydney(), Context(exchange="XASX")
+    cut = bars.select(~np.isin(np.arange(len(bars)), range(7 * 8 + 1, 7 * 8 + 6)))
+    for made, short in ((bars, ()), (cut, ("2024-02-15",))):
+        report = examine(made, asx)
+        assert report.short_days.first == short
+        assert (report.missing.count, report.unexpected.count) == (0, 0)
+        assert report.short_days.of == 30
+    others = Context(exchange="XASX", others=[bars.opened_at, bars.opened_at])
+    old = replace(bars, opened_at=bars.opened_at - np.timedelta64(364 * 90, "D"))  # no calendar's
+    at = [each - np.timedelta64(364 * 90, "D") for each in others.others]
+    by_clock = examine(old, replace(others, others=at))
+    assert (by_clock.sessions, by_clock.missing.count) == ("clock of 2 others", 0)
+    monkeypatch.setattr(sessions, "session_days", lambda made, _: made.opened_at.astype("M8[D]"))
+    wrong = examine(bars, asx)  # the planted mistake: UTC's days
+    assert (wrong.short_days.of, wrong.unexpected.count) == (36, 6)
+
+
 def test_partial_bars() -> None:
     bars = weekday_bars()
     during = bars.opened_at[-1] + np.timedelta64(15, "h")
@@ -181,13 +211,42 @@ def test_sessions_of_the_default_universe_are_all_there() -> None:
         assert (report.missing.count, report.unexpected.count) == (0, 0)
 
 
-@FIXED
-@given(legal_bars())
-def test_any_legal_bars_have_a_report_of_plain_json_and_one_line(bars: Bars) -> None:
-    report = examine(bars, Context(fetched_at=bars.closed_at[0]))
-    assert Quality.model_validate_json(report.model_dump_json()) == report
-    assert report.line.isprintable()
+def contradictions(report: Quality) -> list[str]:
+    """What in a report cannot be true of any bars."""
+    found = [] if report.line.isprintable() else ["line"]
+    if Quality.model_validate_json(report.model_dump_json()) != report:
+        found.append("JSON")
     for name in WORDS:
         finding = getattr(report, name)
-        assert 0 <= finding.count <= finding.of or name == "stale_opens"
-        assert len(finding.first) == min(finding.count, 10)
+        days = name in {"missing", "unexpected", "short_days"}
+        if finding.count > finding.of or (finding.of > report.rows and not days):
+            found.append(name)
+        if len(finding.first) != min(finding.count, 10) or list(finding.first) != sorted(
+            set(finding.first)
+        ):
+            found.append(f"{name}'s places")
+    return found
+
+
+@FIXED
+@given(legal_bars())
+def test_any_legal_bars_have_a_report_without_contradictions(bars: Bars) -> None:
+    assert contradictions(examine(bars, Context(fetched_at=bars.closed_at[0]))) == []
+
+
+def test_planted_contradictions_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = set_bar(weekday_bars(), 30, volume=0.0)
+    assert contradictions(examine(bars)) == []
+    for name in WORDS:
+        finding = Finding(count=2, of=1, first=("2024-01-01", "2024-01-02"))
+        wrong = examine(bars).model_copy(update={name: finding})
+        assert contradictions(wrong) == [name]
+        wrong = examine(bars).model_copy(update={name: Finding(count=1, of=1)})
+        assert contradictions(wrong) == [f"{name}'s places"]
+    monkeypatch.setattr(quality, "MOST_SHOWN", 0)
+    assert contradictions(examine(bars)) == ["zero_volume's places"]
+    stale = Finding(count=1, of=1, first=("2024-01-01",))
+    wrong = examine(bars).model_copy(update={"stale_years": "1999\n", "stale_opens": stale})
+    assert contradictions(wrong)[0] == "line"
+    with pytest.raises(ValidationError):
+        contradictions(examine(bars).model_copy(update={"stale_share": np.nan}))

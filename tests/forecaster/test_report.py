@@ -28,6 +28,7 @@ from forecaster.bars import Panel
 from forecaster.baselines.naive import RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import EwmaStudentT
 from forecaster.config import RunConfig, resolve
+from forecaster.engine import Local
 from forecaster.errors import CheckpointError, StorageError, UsageError
 from forecaster.fetching import FetchRequest, fetch
 from forecaster.protocol import Forecaster
@@ -117,7 +118,8 @@ def ran(place: Path, models: tuple[Forecaster, ...], config: RunConfig = CONFIG)
     """A finished backtest on two simulated symbols."""
     plan = backtest.plan(config, garch_panel(1100, 2), models, "0" * 64)
     run = workflows.new_run(plan, "0" * 64, place)
-    record = workflows.run_backtest(plan, run, 1, workflows.Watch(lambda _: None, lambda *_: None))
+    unheard = workflows.Watch(lambda _: None, lambda *_: None)
+    record = workflows.run_backtest(plan, run, Local(1), unheard)
     workflows.enter_ledger(plan, run, record, place.parent, "0" * 64)
     return run
 

@@ -19,6 +19,7 @@ from forecaster.symbols import Symbol
 EXAMPLE = Path(__file__).with_name("prices.py").read_text()
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 HOSTILE = """
+from dataclasses import replace
 from forecaster.sources import delivery
 from market import daily
 
@@ -43,6 +44,20 @@ class Another(Raises):
 class Refuses(Raises):
     def fetch(self, symbol, interval, start, end):
         return delivery(daily(3, "IBM", close=[-1.0, 1, 1]), "x")
+
+class Nowhere(Raises):
+    def fetch(self, symbol, interval, start, end):
+        return replace(delivery(daily(3, symbol), "x"), exchange="NYSEX")
+
+class Whenever(Raises):
+    def fetch(self, symbol, interval, start, end):
+        got = delivery(daily(3, symbol), "x")
+        return replace(got, provenance=replace(got.provenance, fetched_at="yesterday"))
+
+class Evening(Raises):
+    def fetch(self, symbol, interval, start, end):
+        got = delivery(daily(3, symbol), "x")
+        return replace(got, provenance=replace(got.provenance, fetched_at="2024-05-06 18:00-04:00"))
 
 class NoSource:
     pass
@@ -107,6 +122,8 @@ CASES = {
     "own_hostile:Nothing": (DataError, "fetch of AAPL returned NoneType, not a Delivery of Bars"),
     "own_hostile:Another": (DataError, "asked for AAPL at 1d, got 3 bars of IBM at 1d"),
     "own_hostile:Refuses": (IllegalBarError, "IBM: bar 0 (2024-01-01): close is zero or negative"),
+    "own_hostile:Nowhere": (DataError, "exchange 'NYSEX' is unknown to exchange_calendars"),
+    "own_hostile:Whenever": (DataError, "fetched_at 'yesterday' is no time as ISO 8601 has it"),
     "own_hostile:Exits": (ProviderError, "making it raised OSError: disk; --debug shows where"),
     "own_hostile:NoSource": (UsageError, "own_hostile has no class NoSource with symbols and fet"),
     "own_hostile:Gone": (UsageError, "own_hostile has no class Gone with symbols and fetch"),
@@ -133,6 +150,7 @@ def test_what_fails_is_one_line(
     except ForecasterError as error:
         failure = error
     assert type(failure) is kind
+    assert not list((here / "data").rglob("*.parquet"))
     assert text in str(failure)
     assert run(["fetch", "AAPL", "--source", name, "--store", str(here / "data")]) == kind.exit_code
     said = capsys.readouterr().err
@@ -152,3 +170,9 @@ def test_a_folder_of_the_user_shadows_no_module(here: Path) -> None:
     (here / "json.py").write_text("raise RuntimeError('shadow')\n")
     with pytest.raises(UsageError, match="json has no class X"):
         source("json:X")
+
+
+def test_another_zone_of_its_clock_is_ours_in_the_store(here: Path) -> None:
+    request = FetchRequest(source="own_hostile:Evening", symbols=("AAPL",), store=here / "data")
+    assert fetch(request).records[0].quality is not None
+    assert Store(here / "data").entries()[0].fetched_at == "2024-05-06T22:00:00+00:00"

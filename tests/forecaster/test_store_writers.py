@@ -18,7 +18,7 @@ from market import ORIGIN, daily
 from store_writers import TORN
 
 from forecaster.errors import LockedError, StorageError
-from forecaster.store import Store
+from forecaster.store import Store, verify
 from forecaster.store import store as store_module
 from forecaster.store.lock import locked
 
@@ -54,9 +54,9 @@ class Writers:
                 return int(number)
         raise AssertionError(f"the server ended before {wanted}")
 
-    def start(self, work: str, root: Path, number: int) -> int:
+    def start(self, work: str, root: Path, what: int | list[int]) -> int:
         self.acknowledged = -1
-        self.send(work, str(root), number)
+        self.send(work, str(root), what)
         return self.answer("forked")
 
     def await_first(self) -> None:
@@ -116,20 +116,27 @@ def test_the_kill_harness_sees_a_writer_in_place(writers: Writers, tmp_path: Pat
     assert torn > 0
 
 
-def test_writers_at_the_same_time_lose_nothing(writers: Writers, tmp_path: Path) -> None:
-    store = Store(tmp_path)
+@pytest.mark.parametrize("puts", [12, pytest.param(60, marks=pytest.mark.slow)])
+def test_four_writers_at_the_same_time_lose_nothing(
+    writers: Writers, tmp_path: Path, puts: int
+) -> None:
+    """On symbols of their own and on one that all of them write: 8 x `puts` commits."""
+    store, four = Store(tmp_path), range(4)
     store.prepare()
-    processes = [writers.start("put_many", tmp_path, number) for number in range(3)]
-    seen = 0
-    while len(store.entries()) < 3 * 15 + 1:
-        for entry in store.entries():  # a reader never sees a torn or mixed state
+    processes = [writers.start("put_many", tmp_path, [number, puts]) for number in four]
+    seen, until = 0, time.monotonic() + 110  # the writers end themselves after two minutes
+    while len(entries := store.entries()) < 4 * puts + 1 and time.monotonic() < until:
+        for entry in entries[:1] + entries[-2:]:  # a reader never sees a torn or mixed state
             assert len(store.load(entry.symbol)) >= entry.rows
             seen += 1
-    assert [writers.end(process) for process in processes] == [0, 0, 0]
+        time.sleep(0.02)
+    assert [writers.end(process) for process in processes] == [0] * 4
     assert seen > 10
-    wanted = {f"W{number}-{n}" for number in range(3) for n in range(15)} | {"BOTH"}
+    wanted = {f"W{number}-{n}" for number in four for n in range(puts)} | {"BOTH"}
     assert {entry.symbol for entry in store.entries()} == wanted
-    assert len(store.load("BOTH")) == 3 + 15 - 1
+    assert store.load("BOTH").close.tobytes() == daily(3 + puts - 1).close.tobytes()
+    looked = verify(tmp_path)
+    assert (looked.faults, looked.rows) == ((), 4 * puts * 3 + 3 + puts - 1)
 
 
 def test_without_the_lock_a_writer_would_be_lost(

@@ -15,6 +15,7 @@ from forecaster.bars import Panel
 from forecaster.baselines.naive import RandomWalk, WindowVolatility
 from forecaster.baselines.volatility import EwmaStudentT
 from forecaster.config import RunConfig
+from forecaster.engine import Local
 from forecaster.features import range_variance
 from forecaster.protocol import Forecaster
 from forecaster.runs import RunFolder
@@ -56,7 +57,7 @@ def done(tmp_path_factory: pytest.TempPathFactory):
     plan = backtest.plan(CONFIG, garch_panel(1100, 2), models, "0" * 64)
     run = RunFolder.create(tmp_path_factory.mktemp("s") / "run", "backtest", CONFIG)
     watch = workflows.Watch(lambda _: None, lambda *_: None)
-    return plan, run, workflows.run_backtest(plan, run, 1, watch)
+    return plan, run, workflows.run_backtest(plan, run, Local(1), watch)
 
 
 def test_every_model_has_every_score(done: tuple[Any, RunFolder, dict[str, Any]]) -> None:

@@ -31,6 +31,8 @@ from fake_yahoo import (
 from yahoo_harness import Desk, desk
 
 from forecaster.errors import DataError, ForecasterError, ProviderError, UsageError
+from forecaster.sources.yahoo import client as client_module
+from forecaster.sources.yahoo import patience as patience_module
 from forecaster.sources.yahoo import session as session_module
 from forecaster.sources.yahoo import source as source_module
 
@@ -85,7 +87,7 @@ def test_one_good_symbol_from_the_wire_to_the_store(yahoo: Desk) -> None:
     bars = yahoo.store.load("GOOD")
     assert bars.close.tolist() == pytest.approx(Chart().printed(), rel=1e-15)
     assert bars.adjustment.tolist() == [1.0] * 90
-    told = yahoo.store.origin("GOOD")
+    told = yahoo.store.load_with_provenance("GOOD")[1]
     assert (told.source, told.package, told.currency, told.exchange) == (
         "yahoo",
         "yfinance",
@@ -125,21 +127,35 @@ def test_f02_a_server_that_hangs_or_drips(
     monkeypatch.setattr(session_module, "REQUEST_TIMEOUT_S", 0.3)
     monkeypatch.setattr(source_module, "TRY_TIMEOUT_S", 1.0)
     yahoo.has("GOOD", slow)
-    yahoo.has("NEXT", steady(GOOD | {}))
+    yahoo.has("NEXT", steady(Chart("NEXT").document()))
     began = time.monotonic()
-    failure = fails(yahoo)
+    report = yahoo.fetch("GOOD", "NEXT")
+    assert time.monotonic() - began < 30
+    failure = report.errors["GOOD"]
     assert (type(failure), failure.exit_code) == (ProviderError, 4)
     assert "did not answer in time" in str(failure)
-    assert time.monotonic() - began < 30
+    assert [r.status for r in report.records] == ["failed", "added"]  # it holds nobody up
 
 
 def test_f02_a_worker_that_never_comes_back_is_left_behind(
     yahoo: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    plain = client_module.ask
+
+    def hangs(session: Any, symbol: str, *rest: Any) -> Any:
+        if symbol == "GOOD":
+            monkeypatch.setattr(source_module, "TRY_TIMEOUT_S", 60.0)  # the next has time
+            time.sleep(3)
+        return plain(session, symbol, *rest)
+
     monkeypatch.setattr(source_module, "TRY_TIMEOUT_S", 0.1)
     monkeypatch.setattr(source_module, "GRACE_S", 0.1)
-    monkeypatch.setattr(source_module.Yahoo, "_work", lambda *_: time.sleep(3))
-    assert "did not answer in time" in str(fails(yahoo))
+    monkeypatch.setattr(patience_module, "MOST_TRIES", 1)
+    monkeypatch.setattr(client_module, "ask", hangs)
+    yahoo.has("NEXT", steady(Chart("NEXT").document()))
+    report = yahoo.fetch("GOOD", "NEXT")
+    assert "did not answer in time" in str(report.errors["GOOD"])
+    assert [r.status for r in report.records] == ["failed", "added"]
 
 
 def test_f03_too_many_requests_a_few_times(yahoo: Desk) -> None:
@@ -303,7 +319,7 @@ def test_f09_another_listing(yahoo: Desk, meta: dict[str, Any]) -> None:
     yahoo.has("GOOD", steady(Chart(meta=meta).document()))
     failure = fails(yahoo)
     assert (type(failure), failure.exit_code) == (DataError, 3)
-    assert f"Yahoo has {next(iter(meta.values()))}: another listing" in str(failure)
+    assert f"yahoo has {next(iter(meta.values()))}: another listing" in str(failure)
 
 
 @pytest.mark.parametrize(
@@ -566,9 +582,10 @@ def test_pence_stay_pence_and_are_told(yahoo: Desk) -> None:
         "VOD.L", steady(Chart("VOD.L", zone="Europe/London", meta={"currency": "GBp"}).document())
     )
     assert yahoo.record("VOD.L").status == "added"
-    assert yahoo.store.origin("VOD.L").currency == "GBp"
+    assert yahoo.store.load_with_provenance("VOD.L")[1].currency == "GBp"
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize(
     ("interval", "start", "said"),
     [
@@ -579,14 +596,33 @@ def test_pence_stay_pence_and_are_told(yahoo: Desk) -> None:
             "1m bars of the last 7 days only; give --start 2024-04-30 or later",
         ),
         ("5m", date(2024, 1, 1), "5m bars of the last 60 days only"),
+        ("2h", None, "interval '2h' is unknown"),
         ("1h", date(2020, 1, 1), "1h bars of the last 730 days only"),
         ("1d", date(2025, 1, 1), "--start 2025-01-01 is in the future"),
     ],
 )
 def test_limits_are_told_before_anything_is_asked(
-    yahoo: Desk, interval: str, start: date | None, said: str
+    yahoo: Desk, interval: str, start: date | None, said: str, dry_run: bool
 ) -> None:
-    failure = yahoo.fetch("GOOD", interval=interval, start=start).failure
-    assert isinstance(failure, UsageError)
-    assert said in str(failure)
+    """By a dry run too, which would promise what the fetch then refuses."""
+    with pytest.raises(UsageError) as caught:
+        raise yahoo.fetch("GOOD", interval=interval, start=start, dry_run=dry_run).failure or (
+            AssertionError("it is not refused")
+        )
+    assert said in str(caught.value)
     assert not yahoo.fake.hits
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_an_end_that_yahoo_no_longer_has_is_told_as_such(yahoo: Desk, dry_run: bool) -> None:
+    report = yahoo.fetch("GOOD", interval="1m", end=date(2024, 4, 1), dry_run=dry_run)
+    assert "--end 2024-04-01: Yahoo gives 1m bars of the last 7 days only" in str(report.failure)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_without_its_packages_it_is_told_which(
+    yahoo: Desk, monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    monkeypatch.setattr(source_module, "PACKAGES", ("yfinance", "curl_cffi_missing"))
+    with pytest.raises(UsageError, match="source yahoo needs curl_cffi_missing: pip install"):
+        yahoo.fetch("GOOD", dry_run=dry_run)

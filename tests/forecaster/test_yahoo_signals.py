@@ -82,8 +82,10 @@ def test_f25_a_signal_during_a_hang(
     sent = time.monotonic()
     process.send_signal(number)
     assert process.stderr is not None
+    told = [process.stderr.readline().split(":")[0] for _ in range(2)]
     said = process.stderr.readline()
     noticed = time.monotonic() - sent
+    assert told == ["S00", "S01"]
     assert said == "interrupted: 2 of 4 symbols are stored; run the same command to go on\n"
     assert process.stderr.read().strip() == ""
     process.stderr.close()

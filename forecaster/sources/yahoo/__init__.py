@@ -1,7 +1,6 @@
 """Bars of Yahoo Finance, by yfinance. Nothing heavy is imported before something is fetched."""
 
 from forecaster.sources.yahoo.patience import Clock
-from forecaster.sources.yahoo.reach import SETTLED_AFTER
 from forecaster.sources.yahoo.source import Yahoo
 
-__all__ = ["SETTLED_AFTER", "Clock", "Yahoo"]
+__all__ = ["Clock", "Yahoo"]

@@ -39,16 +39,18 @@ def assemble(question: Question, answer: Answer) -> Delivery:
     """The delivery of an answer. Raises DataError, ProviderError for what must not be stored."""
     notes: list[str] = []
     frame, times = answer.frame, _labels(question, answer.frame)
-    events = _events(times, frame)
+    days = np.array(pd.DatetimeIndex(frame.index).date, dtype="datetime64[D]")  # the exchange's
+    events = _events(days, frame)
     keep = _closed(question, answer, times)
     note(notes, "open session or bar, not stored", times[~keep])
-    keep &= asked_for(question, times, notes)
+    keep &= asked_for(question, days, notes)
     prices = frame[list(PRICES)].to_numpy(dtype=np.float64)
-    keep &= ~without_close(question, prices, times, keep, events, notes)
+    on_event = np.isin(days.astype(str), [event.ex_date for event in events])
+    keep &= ~without_close(question, prices, (times, keep, on_event), notes)
     if not keep.any():
         span = f"{question.start} to {question.end or question.now.date()}"
         raise DataError(f"{question.symbol}: Yahoo has no complete bar from {span}; widen it")
-    factor = later_splits(times, events)[keep]
+    factor = later_splits(days, events)[keep]
     bars = Bars(
         symbol=question.symbol,
         interval=question.interval,
@@ -57,7 +59,7 @@ def assemble(question: Question, answer: Answer) -> Delivery:
         volume=volume(frame, prices, times, keep, notes) / factor,
         adjustment=np.ones(int(keep.sum())),
     )
-    bars = replace(bars, adjustment=adjustment(bars, events))
+    bars = replace(bars, adjustment=adjustment(bars, days[keep], events))
     check_units(bars)
     check_factors(bars, frame["Adj Close"].to_numpy(dtype=np.float64)[keep], notes)
     meta = answer.meta
@@ -87,13 +89,12 @@ def _labels(question: Question, frame: pd.DataFrame) -> Times:
     return index.tz_convert("UTC").tz_localize(None).to_numpy().astype("datetime64[us]")
 
 
-def _events(times: Times, frame: pd.DataFrame) -> tuple[Event, ...]:
-    """Splits as they are; dividends in money of a share of their day."""
-    days = times.astype("datetime64[D]")
+def _events(days: Times, frame: pd.DataFrame) -> tuple[Event, ...]:
+    """Splits as they are; dividends in money of a share of their day. `days` [T] are sessions."""
     splits = frame["Stock Splits"].to_numpy(dtype=np.float64)
     cash = frame["Dividends"].to_numpy(dtype=np.float64)
     found = [Event(str(days[t]), "split", float(splits[t])) for t in np.flatnonzero(splits > 0)]
-    cash = cash * later_splits(days.astype(times.dtype), found)
+    cash = cash * later_splits(days, found)
     found += [Event(str(days[t]), "dividend", float(cash[t])) for t in np.flatnonzero(cash > 0)]
     return tuple(sorted(found))
 

@@ -12,8 +12,8 @@ FIRST_DAY = date(1900, 1, 1)
 SETTLED_AFTER = timedelta(minutes=30)
 
 
-def first_day(interval: str, start: date | None, now: datetime) -> date:
-    """The first day to ask for. Raises UsageError for what Yahoo does not have."""
+def refuse(interval: str, start: date | None, now: datetime) -> None:
+    """Raises UsageError for what Yahoo never has."""
     if interval == "1wk":
         raise UsageError(
             "source yahoo has no 1wk: Yahoo adjusts weekly bars wrongly; fetch --interval 1d"
@@ -22,12 +22,17 @@ def first_day(interval: str, start: date | None, now: datetime) -> date:
         raise UsageError(f"source yahoo has no {interval}{suggestion(interval, INTERVALS)}")
     if start is not None and start > now.date():
         raise UsageError(f"--start {start} is in the future: it is {now.date()}")
+
+
+def first_day(interval: str, start: date | None, end: date | None, now: datetime) -> date:
+    """The first day to ask for. Raises UsageError for what Yahoo does not have any more."""
     if interval not in REACH:
         return start or FIRST_DAY
     oldest = now.date() - timedelta(days=REACH[interval] - 1)
-    if start is not None and start < oldest:
-        raise UsageError(
-            f"--start {start}: Yahoo gives {interval} bars of the last {REACH[interval]} days"
-            f" only; give --start {oldest} or later, or a longer --interval"
-        )
+    for option, day in (("--start", start), ("--end", end)):
+        if day is not None and day < oldest:
+            raise UsageError(
+                f"{option} {day}: Yahoo gives {interval} bars of the last {REACH[interval]} days"
+                f" only; give {option} {oldest} or later, or a longer --interval"
+            )
     return start or oldest

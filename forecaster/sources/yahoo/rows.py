@@ -1,7 +1,7 @@
 """Rows of an answer: which are kept, what is unknown in them, and what must not be stored."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from forecaster.bars import Bars, Floats, Times
 from forecaster.errors import DataError
-from forecaster.events import Event
 from forecaster.symbols import Symbol
 
 MOST_DROPPED, RECENT, MOST_RECENT = 0.05, 60, 5  # rows without a close, of all and of the last
@@ -29,27 +28,28 @@ class Question:
     now: datetime  # UTC
 
 
-def asked_for(question: Question, times: Times, notes: list[str]) -> Flags:
-    """[T] whether each bar is in the range. Rows before it were never asked for; they are named."""
-    early = times < np.datetime64(question.start)
-    note(notes, "before the range, dropped", times[early])
+def asked_for(question: Question, days: Times, notes: list[str]) -> Flags:
+    """[T] whether each bar's session, `days` [T], is in the range.
+
+    Rows before it were never asked for; they are named.
+    """
+    early = days < np.datetime64(question.start)
+    note(notes, "before the range, dropped", days[early])
     if question.end is None:
         return ~early
-    return ~early & (times < np.datetime64(question.end + timedelta(days=1)))
+    return ~early & (days <= np.datetime64(question.end))
 
 
 def without_close(
-    question: Question,
-    prices: Floats,
-    times: Times,
-    kept: Flags,
-    events: tuple[Event, ...],
-    notes: list[str],
+    question: Question, prices: Floats, rows: tuple[Times, Flags, Flags], notes: list[str]
 ) -> Flags:
-    """[T] rows that have no close: gaps, never filled. DataError where they are too many."""
+    """[T] rows that have no close: gaps, never filled. DataError where they are too many.
+
+    `rows` are their times, whether they are kept, and whether their session has an event, each [T]:
+    yfinance adds rows for events.
+    """
+    times, kept, on_event = rows
     missing = np.isnan(prices[:, 3])
-    days = {event.ex_date for event in events}
-    on_event = np.array([str(t)[:10] in days for t in times])  # yfinance adds rows for events
     gaps = missing & kept & ~on_event
     if question.interval == "30m":  # yfinance makes it from 15m, with empty rows for the nights
         return missing

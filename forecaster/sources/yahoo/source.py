@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from forecaster.errors import UsageError
+from forecaster.exchanges import calendar_name
+from forecaster.provenance import Provenance
 from forecaster.sources.protocol import Delivery
 from forecaster.sources.yahoo.failures import Failure, explain
 from forecaster.sources.yahoo.patience import Clock, Patience
-from forecaster.sources.yahoo.reach import first_day
+from forecaster.sources.yahoo.reach import SETTLED_AFTER, first_day, refuse
 from forecaster.sources.yahoo.worker import Abandoned, call
 from forecaster.symbols import Symbol
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from forecaster.sources.yahoo.client import Answer
     from forecaster.sources.yahoo.session import GuardedSession
 
+PACKAGES = ("yfinance", "curl_cffi")  # of the extra
 TRY_TIMEOUT_S = 60.0  # on the wire, for one try of one symbol
 GRACE_S = 5.0  # for imports and parsing
 
@@ -26,6 +30,7 @@ class Yahoo:
     """The source. `route` says where a URL of Yahoo is asked; no check depends on it."""
 
     name = "yahoo"
+    settled_after = SETTLED_AFTER
 
     def __init__(self, clock: Clock | None = None, route: Callable[[str], str] = str) -> None:
         self.clock = clock or Clock()
@@ -36,6 +41,26 @@ class Yahoo:
     def symbols(self) -> tuple[Symbol, ...]:
         """Nobody's choice but the user's. Raises UsageError."""
         raise UsageError("source yahoo has no symbols of its own: name some, as in AAPL ^GSPC")
+
+    def now(self) -> datetime:
+        """The present, in UTC."""
+        return self.clock.now()
+
+    def check(self, interval: str, start: date | None) -> None:
+        """Raises UsageError for what Yahoo never has, and where a package is missing."""
+        for package in PACKAGES:
+            if find_spec(package) is None:
+                remedy = "pip install 'forecaster-lab[yahoo]'"
+                raise UsageError(f"source yahoo needs {package}: {remedy}")
+        refuse(interval, start, self.now())
+
+    def first_day(self, interval: str, start: date | None, end: date | None) -> date:
+        """The first day to ask for. Raises UsageError for what Yahoo does not have any more."""
+        return first_day(interval, start, end, self.now())
+
+    def calendar(self, told: Provenance) -> str:
+        """The calendar of the exchange whose code Yahoo gave; empty for one that we do not know."""
+        return calendar_name(told.exchange)
 
     def fetch(
         self,
@@ -48,16 +73,11 @@ class Yahoo:
 
         Raises ProviderError where Yahoo does not answer or answers with something else.
         """
-        now = self.clock.now()
-        first = first_day(interval, start, now)
-        if end is not None and first > end:
-            raise UsageError(f"start {first} is after end {end}: exchange them")
-        try:
-            from forecaster.sources.yahoo.assemble import Question, assemble
-        except ImportError as error:
-            remedy = "pip install 'forecaster-lab[yahoo]'"
-            raise UsageError(f"source yahoo needs {error.name}: {remedy}") from error
-        question = Question(symbol, interval, first, end, now)
+        self.check(interval, start)
+        first = self.first_day(interval, start, end)
+        from forecaster.sources.yahoo.assemble import Question, assemble
+
+        question = Question(symbol, interval, first, end, self.now())
         return assemble(question, self._answered(question))
 
     def _answered(self, question: "Question") -> "Answer":

@@ -1,0 +1,134 @@
+"""Where cells are computed changes nothing; a process that dies costs what it was at."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from engine_tasks import doubled, inverse, killed_always, killed_once, with_limit
+from panels import garch_panel
+from test_backtest import CONFIG, TINY, bytes_of
+
+from forecaster import backtest
+from forecaster.baselines import choose
+from forecaster.cli import run as command
+from forecaster.engine import Cluster, Engine, Local, cluster
+from forecaster.errors import ForecasterError, ProviderError, UsageError
+from forecaster.learner import BackboneForecaster
+from forecaster.protocol import Forecaster
+from forecaster.runs import RunFolder
+
+HERE = Path(__file__).parent
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_first_failure_of_a_task_is_raised(jobs: int):
+    with pytest.raises(ZeroDivisionError):
+        list(Local(jobs).run([1, 0, 2], inverse))
+
+
+def test_a_killed_process_costs_what_it_was_at(tmp_path: Path):
+    found = dict(Local(2).run(range(12), partial(killed_once, tmp_path)))
+    assert found == {n: 2 * n for n in range(12)}
+    assert (tmp_path / "killed").exists()
+
+
+def test_processes_that_die_always_end_the_run():
+    with pytest.raises(ForecasterError, match=r"killed 3 times in a row.*4 of 4 cells are left"):
+        list(Local(2).run(range(4), killed_always))
+
+
+def worker(file: Path, *more: str) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "dask", "worker", "--scheduler-file", str(file), "--no-nanny"]
+    words += ["--no-dashboard", "--host", "127.0.0.1", *more]
+    environment = os.environ | {"PYTHONPATH": str(HERE), "OPENBLAS_NUM_THREADS": "2"}
+    return subprocess.Popen(words, env=environment, cwd=file.parent, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The file of a scheduler on loopback, without workers."""
+    file = tmp_path_factory.mktemp("dask") / "scheduler.json"
+    words = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0"]
+    words += ["--no-dashboard", "--scheduler-file", str(file)]
+    process = subprocess.Popen(words, cwd=file.parent, stderr=subprocess.DEVNULL)
+    while not file.exists() and process.poll() is None:
+        time.sleep(0.05)
+    yield file
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def workers(scheduler: Path) -> Iterator[str]:
+    """The address of that scheduler, with two workers that are processes of their own."""
+    processes = [worker(scheduler, "--nthreads", "1") for _ in range(2)]
+    yield json.loads(scheduler.read_text())["address"]
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def kept(engine: Engine, path: Path, models: tuple[Forecaster, ...]) -> list[bytes]:
+    """The tables of a small backtest."""
+    plan = backtest.plan(CONFIG, garch_panel(900, 2), models, "0" * 64)
+    run = RunFolder.create(path, "backtest", plan.config)
+    backtest.execute(plan, run, engine)
+    return bytes_of(run)
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        choose(("random_walk", "garch_student_t")),
+        pytest.param((BackboneForecaster("llama", TINY),), marks=pytest.mark.slow),
+    ],
+    ids=("baselines", "learner"),
+)
+def test_a_cluster_gives_the_bytes_of_one_process(
+    workers: str, tmp_path: Path, models: tuple[Forecaster, ...]
+):
+    serial = kept(Local(1), tmp_path / "serial", models)
+    assert kept(Cluster(workers), tmp_path / "cluster", models) == serial
+
+
+def test_a_cluster_works_on_one_thread_and_raises_what_a_task_raises(workers: str):
+    assert dict(Cluster(workers).run([1, 2], with_limit)) == {1: (1, 1), 2: (2, 1)}
+    assert list(Cluster(workers).run([], doubled)) == []
+    with pytest.raises(ZeroDivisionError):
+        list(Cluster(workers).run([1, 0, 2], inverse))
+
+
+def test_workers_of_other_code_are_refused(workers: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "_code", lambda: "another")
+    with pytest.raises(UsageError, match=r"has code .* \(here another\)"):
+        list(Cluster(workers).run([1], doubled))
+
+
+def test_a_worker_that_is_killed_costs_what_it_was_at(
+    workers: str, scheduler: Path, tmp_path: Path
+):
+    with_third = worker(scheduler, "--nthreads", "1")
+    found = dict(Cluster(workers).run(range(12), partial(killed_once, tmp_path)))
+    assert found == {n: 2 * n for n in range(12)}
+    assert (tmp_path / "killed").exists()
+    with_third.kill()
+    with_third.wait()
+
+
+def test_nobody_there_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    for address in ("tcp://127.0.0.1:9", "nonsense", "tcp://"):
+        with pytest.raises(ProviderError, match="does not answer"):
+            list(Cluster(address).run([1], doubled))
+
+
+def test_two_places_are_one_too_many(capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    words = ["backtest", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:9", "--dry-run"]
+    assert command([*words, "--store", str(tmp_path)]) == 2
+    assert "give one of them" in capsys.readouterr().err
