@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ SIZES = ("d_model=8", "n_layers=1", "n_heads=2", "context=24", "batch=2", "skip=
 TINY = [word for size in SIZES for word in ("--set", f"learner.{size}")]
 LOCKS = {"LOCK", "ledger.lock"}  # they hold the number of a process
 UNFINISHED = (".tmp-", ".step-", ".LATEST.", ".status.", ".summary.", ".metrics.", ".run.")
-UNTIL = ["--source", "synthetic", "-q", "--end"]
+UNTIL = ["--source", "synthetic", "-q", "--json", "--end"]
 
 Words = list[str]
 Tree = dict[str, bytes]
@@ -107,6 +107,7 @@ class Ended:
 
     status: int
     lines: Words
+    out: str = field(default="", compare=False)
 
 
 class Server:
@@ -147,7 +148,7 @@ class Server:
         self._send({"wait": process})
         status = self._answer("ended")
         lines = (self.place / "stderr").read_text().splitlines()
-        return Ended(status, lines)
+        return Ended(status, lines, (self.place / "stderr.out").read_text())
 
     def run(self, line: Words, cwd: Path, **plan: Any) -> Ended:
         return self.wait(self.start(line, cwd, **plan))

@@ -249,7 +249,8 @@ def child(command: dict[str, Any]) -> None:
     try:
         null = os.open(os.devnull, os.O_RDWR)
         err = os.open(command["err"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        for descriptor, to in ((null, 0), (null, 1), (err, 2)):
+        out = os.open(f"{command['err']}.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        for descriptor, to in ((null, 0), (out, 1), (err, 2)):
             os.dup2(descriptor, to)
         os.chdir(command["cwd"])
         status = obey(command)
