@@ -22,7 +22,6 @@ BY_PATH = (
 )
 BY_DESCRIPTOR = ("write", "read", "pwrite", "pread", "fsync", "fdatasync", "fstat", "ftruncate")
 AUDITED = {"open", "os.mkdir", "os.rmdir", "os.remove", "os.rename", "os.scandir", "os.listdir"}
-CHANGING = {"mkdir", "rmdir", "unlink", "remove", "rename", "replace", "write", "pwrite", "fsync"}
 
 
 class Shim:
