@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from .commands.shared import answer, progress, reported, tell
+from .commands.shared import answer, progress, reported, show_examples, tell
 
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
 FOLDER = click.Path(path_type=Path)
@@ -139,6 +139,20 @@ def sample(run: Path, prompt: str, length: int, json_: bool, **how: Any) -> None
     click.echo(json.dumps({"run": str(run), "prompt": prompt, "text": text}) if json_ else text)
 
 
+@main.command()
+@click.argument("run", type=FOLDER)
+@click.option("--prompt", required=True, help="What is looked at.")
+@click.option("--out", type=FOLDER, help="The page; must not exist.  [default: in RUN]")
+@as_json
+@reported
+def attention(run: Path, prompt: str, out: Path | None, json_: bool) -> None:
+    """Draw the attention maps of a prompt: softmax, DIFF's difference, DINT's integral."""
+    from .commands import attending
+
+    found = attending.attend(run, prompt, out)
+    answer(found if json_ else {"page": found["page"], "bytes": found["bytes"]}, json_=json_)
+
+
 @main.command("eval")
 @click.argument("run", type=FOLDER)
 @click.option("--corpus", help="Where the text of the run is now.  [default: where it was]")
@@ -175,3 +189,6 @@ def bench(list_: bool, json_: bool, **asked: Any) -> None:
     found = benching.bench(benching.BenchRequest(**asked, tables=not json_), tell)
     if json_:
         answer(found, json_=True)
+
+
+show_examples(main, "backbones")

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from forecaster.boundary import exit_code, harmless, raise_on_sigterm
-from forecaster.commands.groups import runs, store
-from forecaster.commands.shared import FILE, FOLDER, options
+from forecaster.commands.groups import COMMANDS
+from forecaster.commands.shared import FILE, FOLDER, options, show_examples
 
 OUTCOME = ("store", "out", "dry", "json", "quiet")  # of commands that leave a run
 
@@ -27,7 +27,7 @@ def cli() -> None:
 @click.option(
     "--source", default="bundled", show_default=True, help="bundled, csv, yahoo, MODULE:CLASS."
 )
-@click.option("--interval", default="1d", show_default=True)
+@click.option("--interval", default="1d", show_default=True, help="Length of a bar.")
 @click.option("--start", metavar="YYYY-MM-DD", help="First day.")
 @click.option("--end", metavar="YYYY-MM-DD", help="Last day.")
 @click.option("--path", type=FILE, help="The file of --source csv, parquet or tradingview.")
@@ -143,27 +143,9 @@ def strategy(**given: Any) -> None:
     sizing.strategy(sizing.Strategy(**given))
 
 
-@cli.command()
-@click.argument("run", type=FOLDER)
-@options("store", "out", "json", "quiet")
-def report(**given: Any) -> None:
-    """Write the page of a finished backtest again, into RUN or to --out."""
-    from forecaster.commands import reporting
-
-    reporting.report(reporting.Report(**given))
-
-
-@cli.command()
-@options("store", "json", "quiet")
-def ledger(**given: Any) -> None:
-    """Every configuration that was scored on the store's bars."""
-    from forecaster.commands import past_runs
-
-    past_runs.ledger(past_runs.Ledger(**given))
-
-
-cli.add_command(store)
-cli.add_command(runs)
+for command in COMMANDS:
+    cli.add_command(command)
+show_examples(cli, "forecaster")
 
 
 def main() -> None:

@@ -145,9 +145,9 @@ def resolve(
     if quick:
         _merge(tree, QUICK)
     if file is not None:
-        _merge(tree, _read_toml(file))
+        _merge(tree, read_toml(file))
     for text in settings:
-        _merge(tree, _setting(text))
+        _merge(tree, setting(text))
     _merge(tree, {name: value for name, value in flags.items() if value not in (None, ())})
     try:
         return RunConfig.model_validate(tree)
@@ -163,7 +163,8 @@ def _merge(tree: dict[str, Any], new: Mapping[str, Any]) -> None:
             tree[name] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """The settings in a file. Raises UsageError for one that is no TOML."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -172,8 +173,8 @@ def _read_toml(file: Path) -> dict[str, Any]:
         raise UsageError(f"config {file}: not TOML: {error}") from None
 
 
-def _setting(text: str) -> dict[str, Any]:
-    """`learner.steps=50` -> {"learner": {"steps": 50}}; the value in TOML, or else a plain word."""
+def setting(text: str) -> dict[str, Any]:
+    """`learner.steps=50` -> {"learner": {"steps": 50}}; the value in TOML, else a plain word."""
     path, equals, value = text.partition("=")
     if not equals or not all(path.split(".")):
         raise UsageError(f"--set {text!r}: wanted key=value, for example learner.steps=50")

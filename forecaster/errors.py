@@ -10,7 +10,7 @@ ForecasterError            1   our own bug, when nothing below fits
     DivergedError          7   training that left the finite numbers
     PartialError           8   some of many failed; the rest is kept
     LockedError            9   another process holds the lock
-    GateError             11   `backtest --fail-under` was not reached, or an audit found a leak
+    GateError             11   `--fail-under` was not reached; an audit or the doctor found a fault
 """
 
 import difflib
@@ -89,7 +89,7 @@ class LockedError(ForecasterError):
 
 
 class GateError(ForecasterError):
-    """What was asked of a run does not hold: the skill of `--fail-under`, or an audit's laws."""
+    """What was asked does not hold: a skill of `--fail-under`, an audit's law, a doctor's check."""
 
     exit_code = 11
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import click
 
 from ..errors import BackbonesError, StorageError, printable
+from .examples import EXAMPLES
 
 if TYPE_CHECKING:
     from ..train import StepReport
@@ -101,3 +102,12 @@ def tell(text: str) -> None:
     """A line of progress on stderr, but under -q."""
     if not click.get_current_context().obj["quiet"]:
         click.echo(text, err=True)
+
+
+def show_examples(command: click.Command, name: str) -> None:
+    """Give a command, and all below it, the examples of its full name."""
+    lines = "\n".join(f"  {line}" for line in EXAMPLES[name])
+    command.epilog = f"\b\nExamples:\n{lines}"
+    if isinstance(command, click.Group):
+        for word, each in command.commands.items():
+            show_examples(each, f"{name} {word}")

@@ -32,6 +32,7 @@ class Output:
         """Print the record if JSON is wanted; whether it was."""
         if self.as_json:
             sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+            sys.stdout.flush()  # some commands go on for long after it
         return self.as_json
 
 

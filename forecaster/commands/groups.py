@@ -1,4 +1,4 @@
-"""Commands that have commands: `forecaster store` and `forecaster runs`. Imports click alone."""
+"""Commands on what is there: store, runs, settings, this machine. Imports click alone."""
 
 from typing import Any
 
@@ -62,3 +62,102 @@ def runs_show(**given: Any) -> None:
     from forecaster.commands import past_runs
 
     past_runs.runs_show(past_runs.RunsShow(**given))
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@options("store", "out", "json", "quiet")
+def report(**given: Any) -> None:
+    """Write the page of a finished backtest again, into RUN or to --out."""
+    from forecaster.commands import reporting
+
+    reporting.report(reporting.Report(**given))
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option("--against", type=FOLDER, metavar="RUN2", help="A second backtest, beside it.")
+@click.option("--learner", type=FOLDER, metavar="TRAINED", help="A training: its attention maps.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8050, show_default=True)
+@click.option("--no-browser", is_flag=True, help="Only say where it is.")
+@options("store", "dry", "json", "quiet")
+def explore(**given: Any) -> None:
+    """Walk through a finished backtest in a browser, on this machine alone."""
+    from forecaster.commands import exploring
+
+    exploring.explore(exploring.Explore(**given))
+
+
+@click.command()
+@options("store", "json", "quiet")
+def ledger(**given: Any) -> None:
+    """Every configuration that was scored on the store's bars."""
+    from forecaster.commands import past_runs
+
+    past_runs.ledger(past_runs.Ledger(**given))
+
+
+@runs.command("compare")
+@click.argument("run", type=FOLDER)
+@click.argument("other", type=FOLDER)
+@options("json")
+def runs_compare(**given: Any) -> None:
+    """Settings, bars and scores in which two finished runs differ."""
+    from forecaster.commands import past_runs
+
+    past_runs.runs_compare(past_runs.RunsCompare(**given))
+
+
+@runs.command("rm")
+@click.argument("run", type=FOLDER)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@options("json", "quiet")
+def runs_rm(**given: Any) -> None:
+    """Remove a run's folder for good; asks before."""
+    from forecaster.commands import past_runs
+
+    past_runs.runs_rm(past_runs.RunsRm(**given), lambda question: click.confirm(question, err=True))
+
+
+@click.group()
+def config() -> None:
+    """Settings of a run."""
+
+
+@config.command("show")
+@click.option("--preset", "presets", multiple=True, help="A backbone; may be repeated.")
+@click.option("--baselines", metavar="all|naive|NAME,...", help="Rows beside the learner.")
+@click.option("--quick", is_flag=True, help="As of backtest.")
+@options("symbols", "horizons", "config", "set", "json")
+def config_show(**given: Any) -> None:
+    """The settings that a backtest would have, as TOML, each with what has set it."""
+    from forecaster.commands import looking
+
+    looking.config_show(looking.ConfigShow(**given))
+
+
+@click.command()
+@options("store", "json")
+def doctor(**given: Any) -> None:
+    """Check Python, packages, cores, store, runs and disk. Exit code 11 where one of them fails."""
+    from forecaster.commands import looking
+
+    looking.doctor(looking.Doctor(**given))
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the script that lets a shell complete commands and options."""
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    if made is None:
+        raise click.UsageError(f"click completes nothing in {shell}")
+    program = context.find_root()
+    name = program.info_name or "forecaster"
+    click.echo(made(program.command, {}, name, f"_{name.upper()}_COMPLETE").source())
+
+
+COMMANDS = (store, runs, config, report, explore, ledger, doctor, completion)

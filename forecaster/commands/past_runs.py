@@ -1,12 +1,15 @@
-"""`forecaster runs ls`, `runs show` and `ledger`."""
+"""`forecaster runs ls`, `show`, `compare` and `rm`, and `ledger`."""
 
+import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forecaster import display
 from forecaster.commands.arguments import Output
-from forecaster.errors import CheckpointError
+from forecaster.errors import CheckpointError, UsageError
 from forecaster.runs import RUNS, RunFolder, find_run, list_runs
 
 
@@ -21,6 +24,22 @@ class RunsShow(Output):
 
     run: Path
     details: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsCompare(Output):
+    """Arguments of `forecaster runs compare`."""
+
+    run: Path
+    other: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsRm(Output):
+    """Arguments of `forecaster runs rm`."""
+
+    run: Path
+    yes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +80,43 @@ def runs_show(given: RunsShow) -> None:
             print_details(record)
     else:
         display.print_record(record)
+
+
+def runs_compare(given: RunsCompare) -> None:
+    """Settings, bars and scores in which two finished runs differ."""
+    from forecaster.side_by_side import compare
+
+    runs = [find_run(path) for path in (given.run, given.other)]
+    for run in runs:
+        run.require_done()
+    record = compare(*runs)
+    if not given.result(record):
+        from forecaster.beside import print_comparison
+
+        print_comparison(record)
+
+
+def runs_rm(given: RunsRm, confirm: Callable[[str], bool]) -> None:
+    """Remove a run's folder for good, once `confirm` has said yes to a question or --yes is given.
+
+    Raises UsageError for what is no run, for a link, and without --yes where nobody can be asked.
+    """
+    run = find_run(given.run)
+    if run.path.is_symlink():
+        raise UsageError(f"{run.path} is a link to a run: remove the link, or name the run itself")
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    size = sum(path.lstat().st_size for path in files)
+    state = run.read_json("status.json").get("state")
+    told = f"{run.path} ({state}, {len(files)} files, {size / (1 << 20):.1f} MiB)"
+    if not given.yes:
+        if given.as_json or not sys.stdin.isatty():
+            raise UsageError(f"{told} is removed for good: say so with --yes")
+        if not confirm(f"remove {told} for good?"):
+            given.say(f"{run.path} is kept")
+            return
+    shutil.rmtree(run.path)
+    if not given.result({"removed": str(run.path), "bytes": size}):
+        given.say(f"removed {told}; the ledger keeps its trial")
 
 
 def ledger(given: Ledger) -> None:

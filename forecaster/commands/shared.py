@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from forecaster.commands.examples import EXAMPLES
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -39,7 +41,12 @@ def options(*names: str) -> Decorator:
             "--store", type=FOLDER, default=Path("data"), show_default=True, help="Bar store."
         ),
         "config": click.option("--config", type=FILE, help="A TOML file of run settings."),
-        "set": click.option("--set", "settings", multiple=True, metavar="KEY=VALUE"),
+        "set": click.option(
+            *("--set", "settings"),
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="A run setting; may be repeated.",
+        ),
         "out": click.option("--out", type=FILE, help="Where the result goes; must not exist."),
         "symbols": click.option("--symbols", metavar="A,B", help="Symbols in the store."),
         "horizons": click.option("--horizons", metavar="1,5,20", help="Bars ahead."),
@@ -55,3 +62,12 @@ def options(*names: str) -> Decorator:
         return command
 
     return decorate
+
+
+def show_examples(command: click.Command, name: str) -> None:
+    """Give a command, and all below it, the examples of its full name."""
+    lines = "\n".join(f"  {line}" for line in EXAMPLES[name])
+    command.epilog = f"\b\nExamples:\n{lines}"
+    if isinstance(command, click.Group):
+        for word, each in command.commands.items():
+            show_examples(each, f"{name} {word}")

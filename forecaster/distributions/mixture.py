@@ -94,7 +94,7 @@ class Mixture(Distribution):
             miss = self.cdf(at.y) - at.u
             flat = at.high - at.low <= np.spacing(np.abs(at.y))
             found = (np.abs(miss) <= at.enough) | flat
-            alive = ~found.all(axis=1)
+            alive = np.asarray(~found.all(axis=1))
             if not alive.any():
                 break
             low, high = np.where(miss > 0, at.low, at.y), np.where(miss > 0, at.y, at.high)

@@ -3,6 +3,7 @@
 The only package here that imports torch and backbones.
 """
 
+from forecaster.learner.attending import WindowMaps, require_maps, window_maps
 from forecaster.learner.fields import FieldHeads, TaughtFields, fit_fields, load_fields
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.forecaster import BackboneForecaster, Keep, kept_losses, load_learner
@@ -19,10 +20,13 @@ __all__ = [
     "Sampler",
     "Start",
     "TaughtFields",
+    "WindowMaps",
     "fit_fields",
     "kept_losses",
     "load_fields",
     "load_learner",
+    "require_maps",
     "require_paths",
     "tokenise",
+    "window_maps",
 ]

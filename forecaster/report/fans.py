@@ -35,14 +35,12 @@ def _fan(found: Material, origin: Chosen, bars: Bars, name: str) -> Chart:
     where = [at - first, *(at + h - first for h in ended)]
     x = [labels[i] for i in where]
     own, other = (
-        _quantiles(found, origin, model, len(x) - 1) * bars.close[at]
+        multiples(_rows(found, origin, model), len(x) - 1) * bars.close[at]
         for model in (origin.model, origin.rival)
     )
-    traces = [*_bands(x, own), *_candles(bars, first, last, at - first, labels)]
+    traces = [*bands(x, own), *candles(bars, first, last, at - first, labels)]
     traces.append(line(f"{origin.model}, median", x, own["0.5"].to_numpy(), 0))
-    for low_or_high in ("0.05", "0.95"):
-        drawn = line(f"{origin.rival}, 90 %", x, other[low_or_high].to_numpy(), 1, dash="dash")
-        traces.append(drawn | {"showlegend": low_or_high == "0.05"})
+    traces += outline(origin.rival, x, other, 1)
     told = _told(origin, labels[at - first], bars.close[at], ended)
     return Chart(
         name=name,
@@ -51,30 +49,33 @@ def _fan(found: Material, origin: Chosen, bars: Bars, name: str) -> Chart:
         alt=f"Candles of {origin.symbol} around {labels[at - first]}, with the bands of"
         f" {origin.model} from then on. {told}",
         traces=traces,
-        x=axis("", type="category", categoryorder="array", categoryarray=labels)
-        | {"nticks": 8, "rangeslider": {"visible": False}},
+        x=time_axis(labels),
         y=axis("adjusted price"),
-        marks=[_cutoff(labels[at - first])],
+        marks=[upright(labels[at - first])],
         legend=True,
         height=380,
         numbers=_numbers(origin, (own, other), bars, [first + i for i in where]),
     )
 
 
-def _quantiles(found: Material, origin: Chosen, model: str, n: int) -> pd.DataFrame:
-    """[1 + n] quantiles as multiples of the origin's close: 1 there, then at each horizon."""
+def _rows(found: Material, origin: Chosen, model: str) -> pd.DataFrame:
+    """The stored forecasts of a model from an origin, the nearest first."""
     table = found.predictions
-    rows = table[
+    return table[
         (table["model"] == model)
         & (table["unique_id"] == origin.symbol)
         & (table["cutoff"] == origin.cutoff)
     ].sort_values("h")
+
+
+def multiples(rows: pd.DataFrame, n: int) -> pd.DataFrame:
+    """[1 + n] quantiles as multiples of the origin's close: 1 there, then at each horizon."""
     names = [*(name for low, high, _ in BANDS for name in (low, high)), "0.5"]
     later = np.exp(rows[names].to_numpy(dtype=np.float64)[:n])
     return pd.DataFrame(np.vstack([np.ones(len(names)), later]), columns=names)
 
 
-def _bands(x: list[str], own: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def bands(x: list[str], own: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """The widest first, each as a closed line."""
     for low, high, opacity in BANDS:
         around = np.concatenate([own[high].to_numpy(), own[low].to_numpy()[::-1]])
@@ -88,7 +89,24 @@ def _bands(x: list[str], own: pd.DataFrame) -> Iterator[dict[str, Any]]:
         }
 
 
-def _candles(
+def outline(model: str, x: list[str], edges: pd.DataFrame, i: int) -> list[dict[str, Any]]:
+    """The edges of a model's central 90 %, dashed, in the colour of line i."""
+    return [
+        line(f"{model}, 90 %", x, edges[side].to_numpy(), i, dash="dash")
+        | {"showlegend": side == "0.05"}
+        for side in ("0.05", "0.95")
+    ]
+
+
+def time_axis(labels: list[str]) -> dict[str, Any]:
+    """One place a bar, whatever lies between them."""
+    return axis("", type="category", categoryorder="array", categoryarray=labels) | {
+        "nticks": 8,
+        "rangeslider": {"visible": False},
+    }
+
+
+def candles(
     bars: Bars, first: int, last: int, now: int, labels: list[str]
 ) -> Iterator[dict[str, Any]]:
     """What was known, and fainter what came; a line where only closes are known."""
@@ -113,10 +131,10 @@ def _candles(
         )
 
 
-def _cutoff(label: str) -> dict[str, Any]:
-    """An upright line at the origin."""
-    return {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": label, "x1": label} | {
-        "line": {"width": 1, "dash": "dot"}
+def upright(x: str | float, dash: str = "dot") -> dict[str, Any]:
+    """An upright line at x: the origin, or what came."""
+    return {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": x, "x1": x} | {
+        "line": {"width": 1, "dash": dash}
     }
 
 

@@ -31,10 +31,12 @@ from fake_yahoo import (
 from yahoo_harness import Desk, desk
 
 from forecaster.errors import DataError, ForecasterError, ProviderError, UsageError
+from forecaster.sources import registry
 from forecaster.sources.yahoo import client as client_module
 from forecaster.sources.yahoo import patience as patience_module
 from forecaster.sources.yahoo import session as session_module
 from forecaster.sources.yahoo import source as source_module
+from forecaster.symbols import Symbol
 
 GOOD = Chart().document()
 HTML = b"<!DOCTYPE html><html><body>Before you continue to Yahoo</body></html>"
@@ -610,6 +612,12 @@ def test_limits_are_told_before_anything_is_asked(
             AssertionError("it is not refused")
         )
     assert said in str(caught.value)
+    assert not yahoo.fake.hits
+
+
+def test_limits_hold_for_whoever_asks_the_source_itself(yahoo: Desk) -> None:
+    with pytest.raises(UsageError, match="no 1wk: Yahoo adjusts weekly bars wrongly"):
+        registry.source("yahoo").fetch(Symbol("GOOD"), "1wk")
     assert not yahoo.fake.hits
 
 
