@@ -2,12 +2,16 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .errors import StorageError
+
+DRAFT = re.compile(r"\.(.+)\.[0-9]+")  # of a thing that is not there yet, with its process
 
 
 def to_json(value: Mapping[str, Any]) -> bytes:
@@ -19,8 +23,9 @@ def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
     """All of `files` in a new folder at `place`, or nothing; what stood there is replaced."""
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        shutil.rmtree(draft, ignore_errors=True)  # of a process of the same number, cut off
-        draft.mkdir(parents=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        sweep(place.parent, place.name)
+        draft.mkdir()
         for name, data in files.items():
             write_synced(draft / name, data)
         sync_folder(draft)
@@ -40,7 +45,25 @@ def replace_file(path: Path, data: bytes) -> None:
         draft.replace(path)
         sync_folder(path.parent)
     except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
         raise StorageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def sweep(folder: Path, name: str | None = None) -> None:
+    """Remove the drafts in `folder`, or those of one name: their processes were cut off.
+
+    What cannot be removed stays: it is in nobody's way.
+    """
+    for path in folder.iterdir():
+        found = DRAFT.fullmatch(path.name)
+        if found is None or name not in {None, found[1]}:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink()
 
 
 def write_synced(path: Path, data: bytes) -> None:

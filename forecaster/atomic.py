@@ -10,15 +10,16 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from forecaster.errors import StorageError
 
-TEMPORARY = ".tmp-"  # prefix of a file that is not committed yet
+TEMPORARY = ".tmp-"  # prefix of what is not committed yet
 PASSING = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
@@ -35,7 +36,7 @@ def commit_chunks(path: Path, chunks: Iterable[bytes]) -> str:
 
     An error of whoever makes them is passed on, and nothing is committed.
     """
-    temporary = path.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+    temporary = _beside(path)
     of_the_maker: list[Exception] = []
 
     def made() -> Iterator[bytes]:
@@ -66,9 +67,31 @@ def commit_json(path: Path, value: Any) -> str:
     return commit_bytes(path, f"{text}\n".encode())
 
 
+def commit_folder(path: Path, files: Mapping[str, bytes]) -> None:
+    """Make the directory `path` with these files in it, or nothing. StorageError if not."""
+    temporary = _beside(path)
+    try:
+        make_directory(path.parent)
+        temporary.mkdir()
+        for name, data in files.items():
+            _write_new(temporary / name, (data,))
+        _sync_directory(temporary)
+        temporary.rename(path)
+        _sync_directory(path.parent)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"cannot make {path}: {reason(error)}; it is not committed") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new name for what will be at `path`."""
+    return path.parent / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+
+
 def probe(directory: Path) -> None:
     """Make `directory` and prove that files can be made in it. Raises StorageError if not."""
-    temporary = directory / f"{TEMPORARY}{os.getpid()}-{secrets.token_hex(8)}"
+    temporary = _beside(directory / "probe")
     try:
         make_directory(directory)
         _write_new(temporary, (b"?",))

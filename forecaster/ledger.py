@@ -8,6 +8,7 @@ fails on a damaged line: what can be read is counted, and the damage is said.
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,15 +106,23 @@ def enter(root: Path, trial: Trial) -> Book:
 
 
 def _append(path: Path, data: bytes) -> None:
-    """One write at the end, forced to disk. Raises StorageError."""
+    """One write at the end, forced to disk; of a line that does not fit nothing stays.
+
+    Raises StorageError.
+    """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, 0o644)
+        size = os.fstat(descriptor).st_size
         try:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
             os.fsync(descriptor)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(descriptor, size)
+            raise
         finally:
             os.close(descriptor)
     except OSError as error:

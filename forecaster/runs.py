@@ -8,15 +8,17 @@ checkpoints/
 import json
 import platform
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from forecaster.atomic import commit_bytes, read_regular
+from forecaster.atomic import TEMPORARY, commit_bytes, commit_folder, read_regular
 from forecaster.config import RunConfig
 from forecaster.errors import CheckpointError, StorageError, UsageError, printable, suggestion
+from forecaster.leftovers import sweep
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "arch", "statsmodels", "scoringrules")
 RUNS = Path("runs")
@@ -30,8 +32,17 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, path: Path | None, kind: str, config: RunConfig) -> "RunFolder":
-        """A new folder. Raises UsageError where it exists, StorageError where it cannot be made."""
+    def create(
+        cls,
+        path: Path | None,
+        kind: str,
+        config: RunConfig,
+        data: Mapping[str, Any] | None = None,
+    ) -> "RunFolder":
+        """A new folder, there with all that a resume needs (`data` is data.json), or not at all.
+
+        Raises UsageError where it exists, StorageError where it cannot be made.
+        """
         if path is None:
             now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
             path = RUNS / f"{now}-{kind}-{config.digest[:6]}"
@@ -39,11 +50,16 @@ class RunFolder:
             raise UsageError(
                 f"run {path} exists; choose another --out, or continue it with --resume {path}"
             )
-        run = cls(path)
-        run.write_json("status.json", {"state": "running", "kind": kind})
-        run.write_json("config.resolved.json", config.model_dump(mode="json"))
-        run.write_json("environment.json", environment())
-        return run
+        records: dict[str, Mapping[str, Any]] = {
+            "status.json": {"state": "running", "kind": kind},
+            "config.resolved.json": config.model_dump(mode="json"),
+            "environment.json": environment(),
+        }
+        if data is not None:
+            records["data.json"] = data
+        sweep(path.parent)
+        commit_folder(path, {name: _json(record) for name, record in records.items()})
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path, kind: str | None = None) -> "RunFolder":
@@ -72,6 +88,23 @@ class RunFolder:
                 f" forecaster {status['kind']} --resume {self.path}"
             )
 
+    def go_on(self) -> None:
+        """Record that it runs again, and remove what a killed process left unfinished.
+
+        Raises CheckpointError, with both versions, where it was begun by other code.
+        """
+        there, here = _versions(self.read_json("environment.json")), _versions(environment())
+        odd = [name for name in here if there.get(name) != here[name]]
+        if odd:
+            words = [f"{name} {there.get(name)} in the run, {here[name]} here" for name in odd]
+            raise CheckpointError(
+                f"run {self.path} was begun by other code: {', '.join(words)}; start a new run,"
+                " or install what it was begun with"
+            )
+        for folder in (self.path, self.path / "folds"):
+            sweep(folder)
+        self.finish("running")
+
     def config(self) -> RunConfig:
         """The resolved configuration. Raises CheckpointError where this version cannot read it."""
         try:
@@ -84,16 +117,21 @@ class RunFolder:
     def write_json(self, name: str, record: dict[str, Any]) -> str:
         """Write atomically, readable by people; the sha256 of the bytes."""
         self.path.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-        return commit_bytes(self.path / name, text.encode())
+        return commit_bytes(self.path / name, _json(record))
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Raises CheckpointError for a file that is missing or not a JSON object."""
+        """Raises CheckpointError for a file that is missing or not a JSON object.
+
+        Raises StorageError where the system refuses to read it: the run may be sound.
+        """
         try:
             record = json.loads(read_regular(self.path / name, LIMIT_BYTES))
             if not isinstance(record, dict):
                 raise ValueError("not an object")
-        except (StorageError, ValueError, RecursionError):
+        except (StorageError, ValueError, RecursionError) as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and not isinstance(cause, FileNotFoundError):
+                raise
             raise CheckpointError(
                 f"{self.path}/{name} is missing or damaged; start a new run"
             ) from None
@@ -111,7 +149,18 @@ def find_run(path: Path, kind: str | None = None) -> RunFolder:
 
 def list_runs(root: Path = RUNS) -> list[RunFolder]:
     """Every run below a folder, oldest first."""
-    return [RunFolder(p.parent) for p in sorted(root.glob("*/status.json"))]
+    found = [path.parent for path in sorted(root.glob("*/status.json"))]
+    return [RunFolder(path) for path in found if not path.name.startswith(TEMPORARY)]
+
+
+def _versions(found: Mapping[str, Any]) -> dict[str, str]:
+    """Those of an environment.json that results may depend on."""
+    return {"forecaster": found["forecaster"], **found["packages"]}
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    """Readable by people."""
+    return (json.dumps(record, indent=1, allow_nan=False) + "\n").encode()
 
 
 def environment() -> dict[str, Any]:

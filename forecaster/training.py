@@ -18,6 +18,7 @@ from forecaster.learner import (
     FittedLearner,
     Keep,
     fit_fields,
+    kept_losses,
     load_learner,
     require_paths,
 )
@@ -85,22 +86,24 @@ def run_training(
     training: Training, run: RunFolder, on_step: Callable[[int, Any], None], *, resume: bool
 ) -> dict[str, Any]:
     """Fit, keep, and account for it; the record of summary.json."""
-    losses: dict[int, list[float]] = {}
-
-    def heard(seed: int, report: Any) -> None:
-        losses.setdefault(seed, []).append(report.loss)
-        on_step(seed, report)
-
-    keep = Keep(path=run.path / SEEDS, resume=resume, on_step=heard)
+    keep = Keep(path=run.path / SEEDS, resume=resume, on_step=on_step)
     try:
-        fitted = training.forecaster.fit(training.history, training.config.horizons, keep)
-        fields = _prepare_paths(training, fitted, run, keep)
+        record = _trained(training, run, keep)
     except KeyboardInterrupt:
         run.finish("interrupted")
         raise
     except Exception:
         run.finish("failed")
         raise
+    run.finish("done")
+    return record
+
+
+def _trained(training: Training, run: RunFolder, keep: Keep) -> dict[str, Any]:
+    """The same, but for how it ended."""
+    fitted = training.forecaster.fit(training.history, training.config.horizons, keep)
+    fields = _prepare_paths(training, fitted, run, keep)
+    losses = kept_losses(run.path / SEEDS, training.config.learner.seeds)
     text = fitted.tokenizer.model_dump_json(indent=1).encode()
     kept = {
         TOKENIZER: commit_bytes(run.path / TOKENIZER, text),
@@ -111,12 +114,11 @@ def run_training(
     record = describe(training) | {
         "tokenizer": fitted.tokenizer.digest,
         "parameters": fitted.parameters,
-        "loss_nats": [round(float(np.mean(each[-20:])), 4) for each in losses.values()],
+        "loss_nats": [round(float(np.mean(each[-20:])), 4) for each in losses],
         "untaught_loss_nats": round(fitted.untaught_loss(training.history), 4),
     }
     record |= {**fields, "kept": kept | fields.get("kept", {})}
     run.write_json("summary.json", record)
-    run.finish("done")
     return record
 
 

@@ -86,33 +86,41 @@ def plan_backtest(
 
 def new_run(plan: Plan, data_digest: str, out: Path | None) -> RunFolder:
     """The folder of a backtest that begins."""
-    run = RunFolder.create(out, "backtest", plan.config)
-    data = describe_data(plan.panel, data_digest)
-    run.write_json("data.json", data | {"run_id": plan.run_id})
-    return run
+    data = describe_data(plan.panel, data_digest) | {"run_id": plan.run_id}
+    return RunFolder.create(out, "backtest", plan.config, data)
 
 
 def resumed_run(path: Path, plan: Plan, data_digest: str) -> RunFolder:
     """The folder that goes on. Raises CheckpointError where bars or config have changed."""
     run = RunFolder.open(path, "backtest")
-    refuse_other_data(run, data_digest)
+    refuse_other_data(run, plan.panel, data_digest)
     before = run.read_json("data.json")["run_id"]
     if before != plan.run_id:
         raise CheckpointError(
             f"run {path} began as {before}, its config now says {plan.run_id}: start a new run"
         )
-    run.finish("running")
+    run.go_on()
     return run
 
 
-def refuse_other_data(run: RunFolder, data_digest: str) -> None:
-    """Raises CheckpointError where the run was made from other bars than the store holds."""
-    before = run.read_json("data.json")["digest"]
-    if before != data_digest:
-        raise CheckpointError(
-            f"run {run.path} was made from bars {before[:12]}, the store now holds"
-            f" {data_digest[:12]}: start a new run"
-        )
+def refuse_other_data(run: RunFolder, panel: Panel, data_digest: str) -> None:
+    """Raises CheckpointError, with a difference, where the run was made from other bars."""
+    before = run.read_json("data.json")
+    if before["digest"] == data_digest:
+        return
+    there, here = before.get("symbols", {}), describe_data(panel, data_digest)["symbols"]
+    odd = next((name for name in sorted(here) if there.get(name) != here[name]), None)
+    what = "other values on the same days" if odd is None else f"{odd}, {_span(there.get(odd))}"
+    now = "" if odd is None else f", has {_span(here[odd])} by now"
+    raise CheckpointError(
+        f"run {run.path} was made from bars {before['digest'][:12]}, the store now holds"
+        f" {data_digest[:12]} ({what}{now}): start a new run"
+    )
+
+
+def _span(bars: dict[str, Any] | None) -> str:
+    """What data.json says of a symbol, in words."""
+    return f"{bars['bars']} bars to {bars['last'][:10]}" if bars else "not in it"
 
 
 def run_backtest(plan: Plan, run: RunFolder, engine: Engine, watch: Watch) -> dict[str, Any]:
@@ -121,6 +129,7 @@ def run_backtest(plan: Plan, run: RunFolder, engine: Engine, watch: Watch) -> di
         backtest.execute(plan, run, engine, lambda cell: watch.on_cell(cell, plan))
         table = frames.read(run.path / "scores.parquet", frames.SCORES)
         record = summarise(plan, run, table)
+        run.write_json("summary.json", record)
     except KeyboardInterrupt:
         kept = len(list((run.path / "folds").glob("*.json")))
         run.finish("interrupted")
@@ -132,7 +141,6 @@ def run_backtest(plan: Plan, run: RunFolder, engine: Engine, watch: Watch) -> di
     except Exception:
         run.finish("failed")
         raise
-    run.write_json("summary.json", record)
     run.finish("done")
     return record
 

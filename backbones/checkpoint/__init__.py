@@ -91,6 +91,11 @@ def restore_checkpoint(place: Path, state: TrainingState, config: Mapping[str, A
             f"{place} was made with {about['threads']} torch threads, this process has {threads}: "
             "sums would round differently, set the same number"
         )
+    if about["torch"] != torch.__version__:
+        raise CheckpointError(
+            f"{place} was made with torch {about['torch']}, this is {torch.__version__}: the run "
+            "would end differently, install that one or start a new run"
+        )
     weights, rest = load_tensors(place, "model"), load_tensors(place, "optimizer")
     if state.average is not None:
         assign(

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from ..config import Record
 from ..errors import CheckpointError
-from ..storage import replace_file, to_json
+from ..storage import replace_file, to_json, write_folder
 from ..text.tokenizer import Tokenizer, TokenizerFile
 from .plan import TextPlan, first_fault
 
@@ -27,18 +27,19 @@ AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
 def write_plan(folder: Path, plan: TextPlan, tokenizer: Tokenizer) -> None:
-    """Make the folder and write down what the run is."""
-    folder.mkdir(parents=True)
-    replace_file(folder / "config.resolved.json", plan.to_json().encode())
-    vocabulary = TokenizerFile(tokenizer=tokenizer)
-    replace_file(folder / "tokenizer.json", vocabulary.to_json().encode())
+    """Make the folder with what the run is in it, or nothing: a run is there whole, or not."""
     here = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
     }
-    replace_file(folder / "environment.json", to_json(here))
+    files = {
+        "config.resolved.json": plan.to_json().encode(),
+        "tokenizer.json": TokenizerFile(tokenizer=tokenizer).to_json().encode(),
+        "environment.json": to_json(here),
+    }
+    write_folder(folder, files)
 
 
 def read_plan(folder: Path) -> TextPlan:

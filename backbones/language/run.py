@@ -17,7 +17,7 @@ from ..storage import replace_file, to_json
 from ..text.batches import Batches
 from ..text.corpora import Corpus
 from ..text.tokenizer import Tokenizer, fit_tokenizer
-from ..train import RunFolder, StepReport, as_trained, computing, device_of, fit
+from ..train import RunFolder, StepReport, as_trained, computing, device_of, fit, started
 from .folder import read_plan, read_tokenizer, status, training_seconds, write_plan
 from .plan import TextPlan
 from .score import held_out, loss_of, mean_nats, softmax_nats
@@ -70,7 +70,7 @@ def train_run(
             lambda step: loss_of(model, batches(step), plan.loss),
             plan.train,
             evaluate=lambda: {f"{plan.split}_nats": mean_nats(model, text, plan.loss)},
-            run=RunFolder(path=folder, config=config, resume=resume),
+            run=RunFolder(path=folder, config=config, resume=resume and started(folder)),
             on_step=on_step,
             after_step=lambda: normalize_weights_(model),
         )

@@ -14,7 +14,7 @@ from ..checkpoint import TrainingState
 from ..optim import build_optimizer
 from ..recipe import TrainRecipe
 from .average import average_of, averaged, use_average
-from .keeper import Keeper, RunFolder
+from .keeper import Keeper, RunFolder, started, step_losses
 from .precision import (
     as_trained,
     computing,
@@ -33,6 +33,8 @@ __all__ = [
     "computing",
     "device_of",
     "fit",
+    "started",
+    "step_losses",
 ]
 
 Scores = Mapping[str, float]

@@ -11,7 +11,7 @@ from typing import Any
 from ..checkpoint import TrainingState, latest, restore_checkpoint, save_checkpoint
 from ..errors import StorageError
 from ..recipe import TrainRecipe
-from ..storage import replace_file
+from ..storage import replace_file, sweep
 
 KEPT = 3  # checkpoints: the latest, and two in case it is damaged
 
@@ -34,22 +34,39 @@ class Keeper:
     def __init__(self, run: RunFolder, recipe: TrainRecipe, state: TrainingState) -> None:
         self.config = {**run.config, "recipe": recipe.model_dump(mode="json")}
         self.checkpoints, self.metrics = run.path / "checkpoints", run.path / "metrics.jsonl"
+        self.last = recipe.steps
         if run.resume:
             restore_checkpoint(latest(self.checkpoints), state, self.config)
-            self.forget_after(state.step)
-        elif self.checkpoints.exists():
+            sweep(self.checkpoints)
+            prune(self.checkpoints, state.step)
+        elif started(run.path):
             raise StorageError(f"{run.path} holds a run already: resume it, or name another folder")
         else:
             run.path.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self.checkpoints, ignore_errors=True)  # cut off before the first was kept
+        sweep(run.path)
+        self.forget_after(state.step)
 
     def forget_after(self, step: int) -> None:
-        """Drop the events of steps that will be taken again, and a line cut off in the middle."""
+        """Drop the events of what will be done again, and a line cut off in the middle.
+
+        The scores of the final weights come after their checkpoint, all others before theirs.
+        """
         if not self.metrics.exists():
             return
         lines = self.metrics.read_text(encoding="utf-8").splitlines(keepends=True)
         whole = [line for line in lines if line.endswith("\n")]
-        kept = [line for line in whole if json.loads(line)["step"] <= step]
+        kept = [line for line in whole if self.is_before(line, step)]
         replace_file(self.metrics, "".join(kept).encode())
+
+    def is_before(self, line: str, step: int) -> bool:
+        """Whether an event was written before the checkpoint of a step; a damaged one was not."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return False
+        final = event["event"] == "evaluation" and step == self.last
+        return event["step"] < step + (not final)
 
     def log(self, event: str, step: int, values: Mapping[str, Any]) -> None:
         """Append one line; a value that is not a number is written as null."""
@@ -61,6 +78,17 @@ class Keeper:
         """One checkpoint, which becomes the latest; of those before it the newest stay."""
         save_checkpoint(self.checkpoints, state, self.config)
         prune(self.checkpoints, state.step)
+
+
+def started(folder: Path) -> bool:
+    """Whether a run in the folder has kept a checkpoint that it could go on from."""
+    return (folder / "checkpoints" / "LATEST").exists()
+
+
+def step_losses(folder: Path) -> list[float]:
+    """The loss of every step of the run in a folder, those before a resume included."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [event["loss"] for event in map(json.loads, lines) if event["event"] == "step"]
 
 
 def prune(checkpoints: Path, step: int) -> None:

@@ -2,13 +2,17 @@
 
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from forecaster import display
 from forecaster.config import RunConfig, resolve
 from forecaster.errors import UsageError
+
+# Of a resumed run: what is no part of its config.
+OF_NO_CONFIG = {"resume", "store", "jobs", "scheduler", "as_json", "quiet", "debug"}
+OF_NO_CONFIG |= {"fail_under", "dry_run"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +55,17 @@ class Configured(Output):
             "horizons": listed(self.horizons, whole_numbers=True),
         }
         return resolve(self.config, self.settings, flags, quick=quick)
+
+
+def refuse_with_resume(given: Configured) -> None:
+    """A resumed run keeps its config: what would be ignored is refused."""
+    for field in fields(given):
+        asked = getattr(given, field.name)
+        if field.name not in OF_NO_CONFIG and asked != field.default:
+            raise UsageError(
+                f"--resume keeps the run's own config; {field.name}={asked!r} cannot be changed,"
+                " start a new run for that"
+            )
 
 
 def listed(text: str | None, *, whole_numbers: bool = False) -> tuple[Any, ...] | None:

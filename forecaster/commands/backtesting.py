@@ -1,13 +1,13 @@
 """`forecaster backtest`: plan, run or resume, show."""
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from forecaster import display, tables, workflows
 from forecaster.backtest import Cell, Plan
-from forecaster.commands.arguments import Configured, listed
+from forecaster.commands.arguments import Configured, listed, refuse_with_resume
 from forecaster.engine import Cluster, Engine, Local
 from forecaster.errors import UsageError
 from forecaster.folds import day_of
@@ -34,7 +34,7 @@ class Backtest(Configured):
 def backtest(given: Backtest) -> None:
     """Plan, run or resume, show; GateError at the very end."""
     if given.resume:
-        refuse_with_resume(given, Backtest(resume=given.resume))
+        refuse_with_resume(given)
         config = RunFolder.open(given.resume, "backtest").config()
     else:
         config = given.resolved(
@@ -127,15 +127,3 @@ def show_plan(given: Backtest, plan: Plan, engine: Engine) -> None:
     }
     if not given.result(record):
         tables.print_plan(plan)
-
-
-def refuse_with_resume(given: Backtest, bare: Backtest) -> None:
-    """A resumed run keeps its config: what would be ignored is refused."""
-    kept = {"store", "jobs", "scheduler", "as_json", "quiet", "debug", "fail_under", "dry_run"}
-    for field in fields(given):
-        asked = getattr(given, field.name)
-        if field.name not in kept and asked != getattr(bare, field.name):
-            raise UsageError(
-                f"--resume keeps the run's own config; {field.name}={asked!r} cannot be changed,"
-                " start a new run for that"
-            )

@@ -44,7 +44,7 @@ def strategy(given: Strategy) -> None:
     run.require_done()
     config = run.config()
     panel, digest = workflows.load_panel(config, given.store, given.say)
-    workflows.refuse_other_data(run, digest)
+    workflows.refuse_other_data(run, panel, digest)
     plan = backtest.plan(config, panel, (), digest)  # its bars end where the run's do
     trial = trial_of(plan, run.read_json("summary.json"), digest)
     book = ledger.read(given.store)

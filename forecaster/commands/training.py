@@ -7,7 +7,7 @@ from typing import Any
 from forecaster import display, predicting, sampling, workflows
 from forecaster import training as work
 from forecaster.bars import Panel
-from forecaster.commands.arguments import Configured, Output, listed
+from forecaster.commands.arguments import Configured, Output, listed, refuse_with_resume
 from forecaster.errors import UsageError
 from forecaster.frames import Provenance
 from forecaster.runs import RunFolder, find_run
@@ -38,6 +38,7 @@ def train(given: Train) -> None:
     """Fit, with progress on stderr; the summary on stdout."""
     old = RunFolder.open(given.resume, "train") if given.resume else None
     if old is not None:
+        refuse_with_resume(given)
         config, until = old.config(), old.read_json("data.json")["until"]
     else:
         presets = (given.preset,) if given.preset else ()
@@ -50,7 +51,8 @@ def train(given: Train) -> None:
             display.print_record(record)
         return
     if old is not None:
-        workflows.refuse_other_data(old, digest)
+        workflows.refuse_other_data(old, panel, digest)
+        old.go_on()
     run = old or _new_run(given, plan, workflows.describe_data(panel, digest) | {"until": until})
     given.say(f"training {config.presets[0]} on {', '.join(panel.symbols)} into {run.path}")
     record = _with_progress(given, plan, run)
@@ -59,9 +61,7 @@ def train(given: Train) -> None:
 
 
 def _new_run(given: Train, plan: work.Training, data: dict[str, Any]) -> RunFolder:
-    run = RunFolder.create(given.out, "train", plan.config)
-    run.write_json("data.json", data)
-    return run
+    return RunFolder.create(given.out, "train", plan.config, data)
 
 
 def _with_progress(given: Train, plan: work.Training, run: RunFolder) -> dict[str, Any]:

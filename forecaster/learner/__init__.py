@@ -6,7 +6,7 @@ The only package here that imports torch and backbones.
 from forecaster.learner.attending import WindowMaps, require_maps, window_maps
 from forecaster.learner.fields import FieldHeads, TaughtFields, fit_fields, load_fields
 from forecaster.learner.fitted import FittedLearner
-from forecaster.learner.forecaster import BackboneForecaster, Keep, load_learner
+from forecaster.learner.forecaster import BackboneForecaster, Keep, kept_losses, load_learner
 from forecaster.learner.reader import Start
 from forecaster.learner.walking import NetworkLaw, Sampler, require_paths
 from forecaster.learner.windows import tokenise
@@ -22,6 +22,7 @@ __all__ = [
     "TaughtFields",
     "WindowMaps",
     "fit_fields",
+    "kept_losses",
     "load_fields",
     "load_learner",
     "require_maps",

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from backbones.checkpoint import latest, load_weights
-from backbones.train import RunFolder, TrainRecipe, fit
+from backbones.train import RunFolder, TrainRecipe, fit, started
 from forecaster.bars import Panel
 from forecaster.features import GEOMETRY, WARM_UP
 from forecaster.learner.fitted import FittedLearner
@@ -119,8 +119,7 @@ def _folder(keep: Keep, number: int, tokenizer: BarTokenizer) -> RunFolder | Non
     if keep.path is None:
         return None
     path = keep.path / f"seed-{number}" / FIELDS
-    started = (path / "checkpoints" / "LATEST").exists()
-    resume = keep.resume and started
+    resume = keep.resume and started(path)
     return RunFolder(path=path, config={"tokenizer": tokenizer.digest}, resume=resume)
 
 

@@ -12,7 +12,7 @@ from backbones.checkpoint import latest, load_weights
 from backbones.config import BackboneConfig
 from backbones.recipe import GroupRule
 from backbones.sphere import normalize_weights_
-from backbones.train import RunFolder, StepReport, TrainRecipe, fit
+from backbones.train import RunFolder, StepReport, TrainRecipe, fit, started, step_losses
 from forecaster.bars import Panel
 from forecaster.config import LearnerConfig
 from forecaster.learner.bodies import (
@@ -153,8 +153,12 @@ class BackboneForecaster:
             "learner": self.config.model_dump(mode="json"),
             "tokenizer": tokenizer.digest,
         }
-        started = (path / "checkpoints" / "LATEST").exists()
-        return RunFolder(path=path, config=config, resume=keep.resume and started)
+        return RunFolder(path=path, config=config, resume=keep.resume and started(path))
+
+
+def kept_losses(path: Path, seeds: int) -> list[list[float]]:
+    """Of every step [nats] of each seed that `fit` kept at `path`, however often it was resumed."""
+    return [step_losses(path / f"seed-{number}") for number in range(seeds)]
 
 
 def load_learner(

@@ -120,7 +120,8 @@ def table_of(path: Path, models: Sequence[str]) -> pd.DataFrame:
 
     schema = frames.SCORES if path.name == "scores.parquet" else frames.PREDICTIONS
     try:
-        table = pq.read_table(path, filters=[("model", "in", list(models))])
+        wanted = [("model", "in", list(models))]
+        table = pq.read_table(pa.BufferReader(path.read_bytes()), filters=wanted)
     except (pa.ArrowException, OSError) as error:
         raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
     if table.schema.names != schema.names:

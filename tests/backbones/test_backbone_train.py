@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from backbones.losses import cross_entropy
 from backbones.model import LanguageModel
 from backbones.optim import build_optimizer, learning_rate, parameter_groups
 from backbones.recipe import GroupRule, TrainRecipe
-from backbones.storage import replace_file
-from backbones.train import RunFolder, StepReport, TrainResult, fit
+from backbones.storage import replace_file, write_folder
+from backbones.train import RunFolder, StepReport, TrainResult, fit, started, step_losses
 from backbones.train.average import move_average
 
 CONFIG = SMALL_PRESETS["llama"].replace(dropout=0.1)
@@ -38,6 +39,7 @@ def train(
     stop_after: int | None = None,
     resume: bool = False,
     model: LanguageModel | None = None,
+    nan_in: int | None = None,
     **changes: object,
 ) -> tuple[LanguageModel, TrainResult]:
     torch.manual_seed(5)
@@ -45,7 +47,7 @@ def train(
 
     def loss_of(step: int) -> Tensor:
         inputs, targets = data(step)
-        return cross_entropy(model(inputs), targets)
+        return cross_entropy(model(inputs), targets) * (math.nan if step == nan_in else 1.0)
 
     def power_cut(report: StepReport) -> None:
         if report.step == stop_after:
@@ -259,6 +261,17 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         train(tmp_path, resume=True)
 
 
+def test_a_run_cut_off_while_it_removes_old_checkpoints_removes_them_later(tmp_path: Path) -> None:
+    train(tmp_path)
+    place = tmp_path / "checkpoints"
+    (place / "step-000004").mkdir()  # half of it was gone by then
+    (place / "step-000004" / "config.json").write_text("{}")
+    train(tmp_path, resume=True)
+    assert sorted(p.name for p in place.glob("step-*")) == [
+        *("step-000006", "step-000008", "step-000009")
+    ]
+
+
 def test_another_count_of_threads_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +279,48 @@ def test_another_count_of_threads_is_refused(
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     with pytest.raises(CheckpointError, match="made with 1 torch threads, this process has 3"):
         train(tmp_path, resume=True)
+
+
+def test_another_torch_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path)
+    made_with = torch.__version__
+    monkeypatch.setattr(torch, "__version__", "1.0")
+    with pytest.raises(
+        CheckpointError, match=rf"made with torch {re.escape(made_with)}, this is 1\.0: "
+    ):
+        train(tmp_path, resume=True)
+
+
+def test_a_run_cut_off_in_its_first_checkpoint_begins_again(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(whole)
+    train(parts, steps=2)
+    (parts / "checkpoints" / "LATEST").unlink()  # as if the end had come just before it
+    (parts / "checkpoints" / ".step-000004.1").mkdir()
+    (parts / ".metrics.jsonl.1").write_text("{")
+    with (parts / "metrics.jsonl").open("a") as file:
+        file.write('{"event"')
+    assert not started(parts)
+    train(parts)
+    assert final_bytes(parts) == final_bytes(whole)
+    assert events(parts) == events(whole)
+    assert {p.name for p in parts.iterdir()} == {"checkpoints", "metrics.jsonl"}
+    assert {p.name for p in (parts / "checkpoints").iterdir()} == {
+        *("LATEST", "step-000006", "step-000008", "step-000009")
+    }
+
+
+def test_a_done_run_resumed_says_its_scores_once(tmp_path: Path) -> None:
+    train(tmp_path)
+    said = events(tmp_path)
+    train(tmp_path, resume=True)
+    assert events(tmp_path) == said
+    damaged = '{"event": "step", "st{"event": "step", "step": 9}\n'
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(damaged)
+    train(tmp_path, resume=True)
+    assert events(tmp_path) == said
+    assert step_losses(tmp_path) == [e["loss"] for e in said if e["event"] == "step"]
 
 
 def test_another_model_is_refused(tmp_path: Path) -> None:
@@ -293,6 +348,27 @@ def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{tmp_path / 'missing' / 'file'} cannot be written: No such file or directory"
     )
+
+
+def test_a_disk_that_refuses_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / ".folder.1").mkdir()  # of a process that was cut off
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("backbones.storage.os.fsync", full)
+        for write, name, data in (
+            (replace_file, "file", b""),
+            (write_folder, "folder", {"a": b""}),
+        ):
+            with pytest.raises(StorageError, match=f"{name} cannot be written: No space left"):
+                write(tmp_path / name, data)  # type: ignore[arg-type]
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
 
 
 # checkpoints
@@ -374,6 +450,19 @@ def test_a_loss_that_is_not_finite_leaves_the_weights(bad: float) -> None:
     )
     assert model.trunk.weight.item() == seen[-1]
     assert seen[-1] < seen[0]
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path: Path) -> None:
+    """NaN in step 6: the step is not taken, step 4 is kept, and goes on to what it would be."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(whole)
+    with pytest.raises(DivergedError, match="loss=nan in step 6 at"):
+        train(parts, nan_in=5)
+    place = latest(parts / "checkpoints")
+    assert place.name == "step-000004"
+    assert events(parts)[-1]["step"] == 5
+    train(parts, resume=True)
+    assert final_bytes(parts) == final_bytes(whole)
 
 
 def test_planted_a_loop_that_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:

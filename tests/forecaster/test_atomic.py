@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,8 +11,16 @@ from typing import Any
 
 import pytest
 
-from forecaster.atomic import commit_bytes, commit_chunks, commit_json, probe, read_regular
+from forecaster.atomic import (
+    commit_bytes,
+    commit_chunks,
+    commit_folder,
+    commit_json,
+    probe,
+    read_regular,
+)
 from forecaster.errors import DivergedError, StorageError
+from forecaster.leftovers import sweep
 
 CALLS = ("open", "write", "fsync", "replace")
 
@@ -99,6 +108,47 @@ def test_a_fault_at_any_call_leaves_old_or_new_and_no_litter(tmp_path: Path, cod
     else:
         pytest.fail("the writer made more calls than a commit needs")
     assert nth > 6  # open, write, fsync, replace, open, fsync were each broken once
+
+
+def folder_failure(path: Path) -> StorageError | None:
+    try:
+        commit_folder(path, {"a": b"1", "b": b"2"})
+    except StorageError as error:
+        return error
+    return None
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "run"
+    whole, nth = {"a": b"1", "b": b"2"}, 0
+    for nth in range(1, 30):
+        with pytest.MonkeyPatch.context() as patch:
+            broken(patch, nth, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+            failure = folder_failure(path)
+        assert names(tmp_path) in ([], ["deep"])
+        if path.exists():
+            assert {p.name: p.read_bytes() for p in path.iterdir()} == whole
+            assert names(path.parent) == ["run"]
+            shutil.rmtree(path)
+        if failure is None:
+            break
+        assert str(failure) == f"cannot make {path}: No space left on device; it is not committed"
+    assert nth > 8
+    (path / "old").mkdir(parents=True)
+    assert "Directory not empty" in str(folder_failure(path))
+    assert names(path) == ["old"]
+
+
+def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
+    gone = 4_194_304  # the first number that Linux gives to no process
+    dead = [f".tmp-{gone}-{'0' * 16}", f".tmp-{gone}-{'1' * 16}"]
+    kept = [f".tmp-{os.getpid()}-{'0' * 16}", ".tmp-mine", f".tmp-{gone}-short", "x"]
+    (tmp_path / dead[0] / "deep").mkdir(parents=True)
+    for name in (dead[1], *kept):
+        (tmp_path / name).write_bytes(b"")
+    sweep(tmp_path)
+    assert names(tmp_path) == sorted(kept)
+    sweep(tmp_path / "nothing")
 
 
 def test_the_fault_injector_catches_a_writer_in_place(tmp_path: Path) -> None:

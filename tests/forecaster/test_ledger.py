@@ -1,6 +1,7 @@
 """What was tried is kept, counted once, and damage to it is said in one line."""
 
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -138,3 +139,22 @@ def test_a_held_lock_and_a_bad_place_are_said(
     (tmp_path / ledger.NAME).mkdir()
     with pytest.raises(StorageError, match=r"ledger\.jsonl: Is a directory"):
         enter(tmp_path, BASE)
+
+
+def test_of_a_line_that_does_not_fit_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter(tmp_path, BASE)
+    before = (tmp_path / ledger.NAME).read_bytes()
+    write = os.write
+
+    def half(descriptor: int, data: bytes) -> int:
+        write(descriptor, data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("forecaster.ledger.os.write", half)
+        with pytest.raises(StorageError, match=r"ledger\.jsonl: No space left on device"):
+            enter(tmp_path, trial("b"))
+    assert (tmp_path / ledger.NAME).read_bytes() == before
+    assert enter(tmp_path, trial("b")).damaged == ()
