@@ -16,7 +16,7 @@ from fork_server import SEEN
 from system_calls import KILL
 from test_system_calls import Product
 
-SLOW = pytest.mark.slow
+SOAK = pytest.mark.soak
 MOST_DRAWS = 20  # a run that is killed so often in a row does not get on
 
 
@@ -97,9 +97,9 @@ FEW_AND_ALL = [
     pytest.param("killed learner", 3),
     pytest.param("killed language", 3),
     pytest.param("killed backtest", 2),
-    pytest.param("killed learner", 120, marks=SLOW),
-    pytest.param("killed language", 80, marks=SLOW),
-    pytest.param("killed backtest", 100, marks=SLOW),
+    pytest.param("killed learner", 120, marks=SOAK),
+    pytest.param("killed language", 80, marks=SOAK),
+    pytest.param("killed backtest", 100, marks=SOAK),
 ]
 
 
@@ -119,7 +119,7 @@ def test_a_killed_run_resumed_ends_with_the_same_bytes(
 
 
 @pytest.mark.parametrize("planted", ["in_place", "trusting"])
-@pytest.mark.parametrize("name", ["language", pytest.param("fold", marks=SLOW)])
+@pytest.mark.parametrize("name", ["language", pytest.param("fold", marks=SOAK)])
 def test_planted_writers_and_resumes_are_seen(server: Server, planted: str, name: str) -> None:
     """Killed half way through writes: what is written in place, or trusted, ends otherwise."""
     product = Product(server, CASES[name], planted)

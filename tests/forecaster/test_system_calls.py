@@ -129,9 +129,9 @@ def test_a_call_that_fails_is_told_and_got_over(server: Server, name: str, count
 # All calls with all four errors; of the two cases of many seconds, that is soak, and here each
 # call has one of the errors.
 ALL = [
-    *(pytest.param(name, 4, marks=pytest.mark.slow) for name in ("fetch", "append", "language")),
-    pytest.param("report", 4, marks=pytest.mark.slow),
-    *(pytest.param(name, 1, marks=pytest.mark.slow) for name in ("learner", "fold")),
+    *(pytest.param(name, 4, marks=pytest.mark.soak) for name in ("fetch", "append", "language")),
+    pytest.param("report", 4, marks=pytest.mark.soak),
+    *(pytest.param(name, 1, marks=pytest.mark.soak) for name in ("learner", "fold")),
     *(pytest.param(name, 4, marks=pytest.mark.soak) for name in ("learner", "fold")),
 ]
 
