@@ -563,7 +563,7 @@ def model_chosen_by_its_test_score(patch: Patch) -> None:
     def run_cell(panel: Panel, horizons: Any, run_id: str, cell: Any) -> Any:
         rivals = [cell, replace(cell, forecaster=_Renamed(cell.forecaster.name))]
         got = [original(panel, horizons, run_id, each) for each in rivals]
-        return min(got, key=lambda each: float(np.mean(each.scores["crps"].to_numpy())))
+        return min(got, key=lambda each: float(np.sum(each.scores["crps"].to_numpy())))
 
     patch.setattr(backtest, "run_cell", run_cell)
 
