@@ -144,7 +144,8 @@ class RunFolder:
 
 def find_run(path: Path, kind: str | None = None) -> RunFolder:
     """The run at `path`, or the one of that name in RUNS; raises as `RunFolder.open`."""
-    return RunFolder.open(path if path.exists() else RUNS / path, kind)
+    named = not path.exists() and len(path.parts) == 1
+    return RunFolder.open(RUNS / path if named else path, kind)
 
 
 def list_runs(root: Path = RUNS) -> list[RunFolder]:

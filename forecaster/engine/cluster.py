@@ -6,6 +6,7 @@ objects as pickles, so whoever reaches a scheduler owns its workers: keep it in 
 
 import hashlib
 import platform
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,6 +30,14 @@ class Cluster:
     """The workers of the scheduler at an address, as tcp://host:8786."""
 
     address: str
+
+    def __post_init__(self) -> None:
+        """UsageError for what is no address: dask would look for it for half a minute."""
+        if not re.fullmatch(r"(tcp|tls)://[^/\s]+:\d+", self.address):
+            raise UsageError(
+                f"scheduler {self.address!r} is no address: wanted tcp://HOST:PORT, as `dask"
+                " scheduler` prints it"
+            )
 
     def __str__(self) -> str:
         return f"the workers of {self.address}"

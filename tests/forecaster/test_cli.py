@@ -305,6 +305,7 @@ WRONG = [
     (["predict", "runs/trained", "--horizons", "3"], 2, "horizon 3: the run learnt (1, 5, 20)"),
     (["report", "runs/trained"], 6, "is a train, not a backtest; make one with"),
     (["report", "nothing"], 2, "run runs/nothing not found"),
+    (["report", "runs/nothing"], 2, "run runs/nothing not found"),
     (["report", "back", "--out", "runs/back/status.json"], 2, "status.json exists; choose another"),
     (["runs", "show", "nothing"], 2, "run runs/nothing not found"),
     (["predict", "nothing"], 2, "run runs/nothing not found"),

@@ -123,9 +123,11 @@ def test_a_worker_that_is_killed_costs_what_it_was_at(
 
 def test_nobody_there_is_one_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
-    for address in ("tcp://127.0.0.1:9", "nonsense", "tcp://"):
-        with pytest.raises(ProviderError, match="does not answer"):
-            list(Cluster(address).run([1], doubled))
+    with pytest.raises(ProviderError, match="does not answer"):
+        list(Cluster("tcp://127.0.0.1:9").run([1], doubled))
+    for address in ("nonsense", "tcp://", "127.0.0.1:8786", "tcp://a b:1"):
+        with pytest.raises(UsageError, match="is no address: wanted tcp://HOST:PORT"):
+            Cluster(address)
 
 
 def test_two_places_are_one_too_many(capsys: pytest.CaptureFixture[str], tmp_path: Path):
