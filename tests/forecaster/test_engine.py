@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from distributed import Client
 from engine_tasks import doubled, inverse, killed_always, killed_once, with_limit
 from panels import garch_panel
 from test_backtest import CONFIG, TINY, bytes_of
@@ -108,6 +110,25 @@ def test_workers_of_other_code_are_refused(workers: str, monkeypatch: pytest.Mon
     monkeypatch.setattr(cluster, "_code", lambda: "another")
     with pytest.raises(UsageError, match=r"has code .* \(here another\)"):
         list(Cluster(workers).run([1], doubled))
+
+
+def threads(client: Client) -> set[int]:
+    workers: Any = client.scheduler_info(n_workers=-1)["workers"]
+    return {each["nthreads"] for each in workers.values()}
+
+
+def test_workers_of_several_threads_are_refused(workers: str, scheduler: Path):
+    """They would take two cells at once, which share a generator and caches."""
+    broad = worker(scheduler, "--nthreads", "2")
+    with Client(workers, set_as_default=False) as client:
+        while 2 not in threads(client):
+            time.sleep(0.1)
+        with pytest.raises(UsageError, match="has 2 threads: start workers with --nthreads 1"):
+            list(Cluster(workers).run([1], doubled))
+        broad.kill()
+        broad.wait()
+        while 2 in threads(client):
+            time.sleep(0.1)
 
 
 def test_a_worker_that_is_killed_costs_what_it_was_at(
