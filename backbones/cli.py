@@ -133,10 +133,15 @@ def compare(jobs: int, dry_run: bool, json_: bool, **options: Any) -> None:
 def sample(run: Path, prompt: str, length: int, json_: bool, **how: Any) -> None:
     """Write on from a prompt, a token at a time."""
     from .generate import Sampling
-    from .language import open_run, sample_text
+    from .language import open_run, written
 
-    text = sample_text(open_run(run), prompt, length, Sampling(**how))
-    click.echo(json.dumps({"run": str(run), "prompt": prompt, "text": text}) if json_ else text)
+    pieces = written(open_run(run), prompt, length, Sampling(**how))
+    if json_:
+        click.echo(json.dumps({"run": str(run), "prompt": prompt, "text": "".join(pieces)}))
+        return
+    for piece in pieces:
+        click.echo(piece, nl=False)  # which flushes
+    click.echo()
 
 
 @main.command()

@@ -6,6 +6,7 @@ traceback is shown only under --debug.
 
 import functools
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ..train import StepReport
 
 P = ParamSpec("P")
-INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
+INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141  # 128 + the signal's number, as shells have it
 
 
 def reported(command: Callable[P, None]) -> Callable[P, None]:
@@ -35,6 +36,9 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt as stopped:  # an argument says by which other signal
             code = TERMINATED if stopped.args else INTERRUPTED
             stop(stopped, f"{str(stopped) or 'interrupted'}{how_to_go_on()}", code)
+        except BrokenPipeError:  # whoever reads has had enough: nothing to say, and to nobody
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            click.get_current_context().exit(BROKEN_PIPE)
         except BackbonesError as error:
             stop(error, str(error), error.exit_code)
         except OSError as error:

@@ -2,7 +2,7 @@
 
 from .plan import TextPlan, preset_table
 from .request import Prepared, TrainRequest, prepare
-from .run import LanguageRun, open_run, sample_text, score_run, train_run
+from .run import LanguageRun, open_run, sample_text, score_run, train_run, written
 
 __all__ = [
     "LanguageRun",
@@ -15,4 +15,5 @@ __all__ = [
     "sample_text",
     "score_run",
     "train_run",
+    "written",
 ]

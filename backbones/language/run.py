@@ -1,6 +1,6 @@
 """Train a plan in a folder, and use what came of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from ..checkpoint import differences, latest, load_weights
 from ..embedding import vocabulary
 from ..errors import CheckpointError, CorpusError, UsageError
-from ..generate import Sampling, generate
+from ..generate import Sampling, stream
 from ..model import LanguageModel
 from ..sphere import normalize_weights_
 from ..storage import replace_file, to_json
@@ -21,6 +21,8 @@ from ..train import RunFolder, StepReport, as_trained, computing, device_of, fit
 from .folder import read_plan, read_tokenizer, status, training_seconds, write_plan
 from .plan import TextPlan
 from .score import held_out, loss_of, mean_nats, softmax_nats
+
+UNKNOWN = "\ufffd"  # what bytes read as that are no character, or none yet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -147,7 +149,16 @@ def score_run(run: LanguageRun, corpus: Corpus) -> dict[str, Any]:
 
 
 def sample_text(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -> str:
-    """The prompt and `count` tokens more, looking back on at most the context of training."""
+    """The prompt and `count` tokens more: the pieces of `written` in one."""
+    return "".join(written(run, prompt, count, sampling))
+
+
+def written(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -> Iterator[str]:
+    """The prompt, then what `count` tokens more add to it, a piece as soon as it is known.
+
+    Looks back on at most the context of training. A piece is whole characters: bytes of one that
+    is not over wait for the rest of it.
+    """
     if not prompt:
         raise UsageError("--prompt is empty: a character is wanted")
     context = run.plan.context
@@ -158,7 +169,15 @@ def sample_text(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -
     ids = run.tokenizer.encode(prompt).unsqueeze(0)
     sampling = sampling.replace(link=run.plan.loss)
     with computing(run.plan.train.precision, device_of(run.model)):
-        return run.tokenizer.decode(generate(run.model, ids, count, sampling)[0])
+        yield run.tokenizer.decode(ids[0])
+        waiting, said = ids[0, :0], ""
+        for new in stream(run.model, ids, count, sampling):
+            waiting = torch.cat((waiting, new[0]))
+            text = run.tokenizer.decode(waiting)
+            whole = text.rstrip(UNKNOWN)
+            yield whole.removeprefix(said)
+            waiting, said = (waiting[:0], "") if whole == text else (waiting, whole)
+        yield run.tokenizer.decode(waiting).removeprefix(said)
 
 
 def refuse_other_plan(folder: Path, plan: TextPlan) -> None:

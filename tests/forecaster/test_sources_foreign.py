@@ -1,5 +1,6 @@
 """A source of the user's own: the README's example works, and its failures are one line."""
 
+import re
 import sqlite3
 import sys
 from collections.abc import Iterator
