@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from .commands.shared import PRESET, RECIPE, RUN, answer, progress, reported, show_examples, tell
+from .commands import shared
+from .commands.shared import PRESET, RECIPE, RUN, answer, reported, tell
 
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
 FOLDER = click.Path(path_type=Path)
@@ -18,7 +19,6 @@ as_json = click.option("--json", "json_", is_flag=True, help="One JSON object on
 data_folder = click.option(
     "--data", type=FOLDER, default=Path("data/text"), show_default=True, help="Downloaded corpora."
 )
-
 corpus_path = click.option("--path", type=FOLDER, help="Where your copy of wikitext-2 is.")
 
 
@@ -74,7 +74,7 @@ def train(dry_run: bool, json_: bool, **options: Any) -> None:
     if dry_run:
         answer({"run": str(ready.folder)} | ready.plan.model_dump(mode="json"), json_=json_)
         return
-    with progress(ready.plan.train.steps) as on_step:
+    with shared.progress(ready.plan.train.steps) as on_step:
         summary = train_run(
             ready.corpus, ready.plan, ready.folder, resume=ready.resume, on_step=on_step
         )
@@ -139,10 +139,8 @@ def sample(run: Path, prompt: str, length: int, json_: bool, **how: Any) -> None
     pieces = written(open_run(run), prompt, length, Sampling(**how))
     if json_:
         click.echo(json.dumps({"run": str(run), "prompt": prompt, "text": "".join(pieces)}))
-        return
-    for piece in pieces:
-        click.echo(piece, nl=False)  # which flushes
-    click.echo()
+    else:
+        shared.say(pieces)
 
 
 @main.command()
@@ -173,7 +171,9 @@ def evaluate(run: Path, corpus: str | None, path: Path | None, data: Path, json_
 
     opened = open_run(run)
     text = load_corpus(corpus or opened.plan.corpus, data, path=path)
-    answer(score_run(opened, text), json_=json_)
+    with shared.counting("scoring", "windows") as on_windows:
+        found = score_run(opened, text, on_windows)
+    answer(found, json_=json_)
 
 
 @main.command()
@@ -197,4 +197,4 @@ def bench(list_: bool, json_: bool, **asked: Any) -> None:
         answer(found, json_=True)
 
 
-show_examples(main, "backbones")
+shared.show_examples(main, "backbones")

@@ -2,7 +2,8 @@
 
 from .plan import TextPlan, preset_table
 from .request import Prepared, TrainRequest, prepare
-from .run import LanguageRun, open_run, sample_text, score_run, train_run, written
+from .run import LanguageRun, open_run, score_run, train_run
+from .writing import sample_text, written
 
 __all__ = [
     "LanguageRun",
