@@ -20,6 +20,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"attention", "ffn", "residual", "embedding"},
         {"model"},
         {"losses", "optim", "sphere", "text", "maps"},
+        {"distributed"},
         {"checkpoint"},
         {"train", "generate"},
         {"presets"},
