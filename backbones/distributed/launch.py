@@ -11,7 +11,7 @@ from . import ALONE, Ranks, Strategy
 
 SPREAD = ("ddp", "fsdp")
 # What gloo and NCCL say, in errors of no type of their own, when a peer is no longer there.
-LOST = ("gloo", "NCCL", "Connection closed by peer", "Connection reset by peer")
+LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out", "NCCL")
 
 
 def started_by_torchrun(environment: Mapping[str, str] = os.environ) -> int:
@@ -65,9 +65,12 @@ def lost_ranks_named() -> Generator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, dist.DistError) or any(word in str(error) for word in LOST):
-            raise RankError(
-                f"another process of the run is gone ({str(error).splitlines()[0]}): "
-                "the newest checkpoint stands, go on from it with --resume"
-            ) from error
-        raise
+        found = [words for words in LOST if words in str(error)]
+        if isinstance(error, dist.DistError):
+            found.append(type(error).__name__)
+        if not found:
+            raise
+        raise RankError(
+            f"another process of the run is gone ({found[0]}): "
+            "the newest checkpoint stands, go on from it with --resume"
+        ) from error
