@@ -39,6 +39,7 @@ def joined(strategy: Strategy | None) -> Generator[Ranks]:
     dist.init_process_group("gloo")
     with lost_ranks_named():
         yield Ranks(strategy, rank=dist.get_rank(), count=dist.get_world_size())
+        dist.barrier()  # nobody hangs up on one that still talks
     dist.destroy_process_group()  # after a failure it could wait for one that is gone
 
 
