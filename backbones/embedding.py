@@ -5,11 +5,10 @@ B batch   T positions   C model width   V vocabulary
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from .config import BackboneConfig
 from .init import initial_std, stored_at
-from .layers import Amplifier, LearnedScale, UnitNorm, unit
+from .layers import Amplifier, LearnedScale, UnitNorm, linear, unit
 from .past import Start
 from .positions import LearnedPositions, SinusoidalPositions
 
@@ -104,7 +103,7 @@ class Head(nn.Module):
 
     def forward(self, h: Tensor, table: Tensor) -> Tensor:
         """h [B, T, C], table [V, C] -> [B, T, V]."""
-        return self.scale(F.linear(h, table if self.weight is None else self.weight))
+        return self.scale(linear(h, table if self.weight is None else self.weight))
 
 
 def vocabulary(config: BackboneConfig) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from .by_hand import by_hand, normed, product
 from .config import BackboneConfig
 
 Side = Literal["in", "out"]
@@ -17,8 +18,17 @@ Side = Literal["in", "out"]
 
 def unit(x: Tensor, dim: int = -1) -> Tensor:
     """x at length one along `dim`, taken in float32 for narrower types; zero stays zero."""
+    if dim == -1 and by_hand(x):
+        return normed(x, None, eps=None)
     wide = x if x.dtype == torch.float64 else x.float()
     return F.normalize(wide, dim=dim).to(x.dtype)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [..., n_in], weight [n_out, n_in], bias [n_out] -> [..., n_out]."""
+    if by_hand(x, weight, bias):
+        return product(x, weight, bias)
+    return F.linear(x, weight, bias)
 
 
 class Linear(nn.Module):
@@ -46,7 +56,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., n_in] -> [..., n_out]."""
-        return F.linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias)
 
 
 class RmsNorm(nn.Module):
@@ -63,6 +73,8 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> [..., width]."""
+        if by_hand(x, self.gain):
+            return normed(x, self.gain, eps=self.eps)
         return F.rms_norm(x, self.gain.shape, self.gain, self.eps)
 
 

@@ -6,6 +6,7 @@ B batch   T positions   C model width   D query width
 import torch
 from torch import Tensor, nn
 
+from .by_hand import by_hand, turned
 from .config import BackboneConfig
 from .past import Start, positions
 
@@ -30,6 +31,8 @@ class Rotary(nn.Module):
         if cos.ndim == 3:  # rows that start apart
             between = [1] * (x.ndim - 3)
             cos, sin = (c.view(len(c), *between, *c.shape[1:]) for c in (cos, sin))
+        if by_hand(x):
+            return turned(x, cos, sin, interleaved=self.interleaved)
         if self.interleaved:
             a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
             return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
