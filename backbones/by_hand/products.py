@@ -32,6 +32,11 @@ def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
+def rows(x: Tensor) -> Tensor:
+    """[..., n] -> [N, n]."""
+    return x.reshape(-1, x.shape[-1])
+
+
 class Product(Function):
     """F.linear."""
 
@@ -39,17 +44,17 @@ class Product(Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """F.linear of its inputs."""
         ctx.save_for_backward(x, weight)
-        return rows_times(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], -1)
+        return rows_times(rows(x), weight, bias).view(*x.shape[:-1], -1)
 
     @staticmethod
     @once
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         """Slopes of x, weight and bias."""
         x, weight = ctx.saved_tensors
-        slope = slope.reshape(-1, slope.shape[-1])
+        slope = rows(slope)
         of_x, of_weight, of_bias = ctx.needs_input_grad
         return (
             rows_times(slope, weight.T).view_as(x) if of_x else None,
-            rows_times(slope.T, x.flatten(0, -2).T) if of_weight else None,
+            rows_times(slope.T, rows(x).T) if of_weight else None,
             slope.sum(0) if of_bias else None,
         )
