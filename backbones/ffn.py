@@ -28,7 +28,7 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, C] -> [B, T, C]."""
-        return self.down(self.activation(self.up_gain(self.up(x))))
+        return self.down(self.activation(self.up(x, self.up_gain)))
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class SwiGlu(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, C] -> [B, T, C]."""
         z = self.enter(x)
-        gate, up = self.gate_gain(self.gate(z)), self.up_gain(self.up(z))
+        gate, up = self.gate(z, self.gate_gain), self.up(z, self.up_gain)
         h = gated(gate, up) if by_hand(gate, up) else F.silu(gate) * up
         return self.down(self.leave(h))
 

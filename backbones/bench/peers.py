@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from ..config import BackboneConfig
+from ..embedding import vocabulary
 from ..errors import UsageError
 from ..model import LanguageModel
 from .cases import Case, Check, Scale, Way
@@ -65,7 +66,7 @@ def transformers_llama(ours: LanguageModel, context: int) -> nn.Module:
     config = ours.config
     theirs = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=config.vocab_size,
+            vocab_size=vocabulary(config),
             hidden_size=config.d_model,
             intermediate_size=config.d_ffn,
             num_hidden_layers=config.n_layers,
@@ -120,7 +121,7 @@ def nanogpt_cases(scale: Scale) -> list[Case]:
 
 
 class PlainBlock(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x)): one product for q, k and v, fused attention."""
+    """A pre-norm block: one product for q, k and v, and torch's fused attention."""
 
     def __init__(self, config: BackboneConfig, approximate: str) -> None:
         super().__init__()
@@ -146,7 +147,7 @@ class PlainGpt(nn.Module):
     def __init__(self, config: BackboneConfig, approximate: str) -> None:
         super().__init__()
         c = config.d_model
-        self.tokens = nn.Embedding(config.vocab_size or 1, c)
+        self.tokens = nn.Embedding(vocabulary(config), c)
         self.places = nn.Embedding(config.max_positions or 1, c)
         blocks = (PlainBlock(config, approximate) for _ in range(config.n_layers))
         self.blocks = nn.ModuleList(blocks)

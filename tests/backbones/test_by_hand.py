@@ -24,8 +24,12 @@ from backbones.by_hand import (
     turning,
 )
 from backbones.config import BackboneConfig
+from backbones.layers import Amplifier, LearnedScale, linear
 from backbones.losses import cross_entropy
 from backbones.model import LanguageModel
+from backbones.optim import build_optimizer
+from backbones.positions import kept_turns, turns, turns_of
+from backbones.recipe import TrainRecipe
 
 Function = Callable[..., Tensor]
 
@@ -239,3 +243,45 @@ def test_products_are_those_of_torch_with_and_without_onednn(
     plain = [out.detach(), *torch.autograd.grad(out, (x, weight, bias), slope)]
     for each in found:
         torch.testing.assert_close(each, plain, rtol=1e-4, atol=1e-4)
+
+
+# ---------------------------------------------------------------------------------------------
+# what is computed once, and gains in weights
+
+
+@pytest.mark.parametrize("start", [0, 1, 200, 250, 1000])
+def test_kept_turns_are_those_computed_anew(start: int) -> None:
+    x = torch.zeros(2, 9, 6, dtype=torch.float64)
+    for kept, anew in zip(turns_of(x, start, 100.0), turns(start, 9, 6, 100.0), strict=True):
+        torch.testing.assert_close(kept, anew, rtol=0, atol=0)
+
+
+def test_turns_kept_while_sampling_serve_training() -> None:
+    """The planted mistake is a table made inside inference mode: torch refuses to train on it."""
+    kept_turns.cache_clear()
+    model, ids = LanguageModel(SMALL_PRESETS["llama"]), torch.randint(11, (2, 9))
+    with torch.inference_mode():
+        model(ids)
+        cos = torch.ones(9, 4)
+    assert loss_and_slopes(model, ids)[0].isfinite()
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+        turned(torch.ones(2, 9, 8, requires_grad=True), cos, cos, interleaved=False)
+
+
+@pytest.mark.parametrize("rows", [2, 200])  # fewer and more than the weight has columns
+def test_a_gain_in_the_weight_is_a_gain_of_what_comes_out(rows: int) -> None:
+    scale = LearnedScale(5, init=1.0, scale=0.5).double()
+    scale.raw.data.uniform_(0.5, 2.0)
+    for gain in (Amplifier(3.0, scale), Amplifier(3.0)):
+        x, weight, given = drawn(rows, 8), drawn(5, 8), [*gain.parameters()]
+        slope = torch.randn(rows, 5, dtype=torch.float64)
+        found = torch.autograd.grad(linear(x, weight, gain=gain), [x, weight, *given], slope)
+        wanted = torch.autograd.grad(gain(x @ weight.mT), [x, weight, *given], slope)
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_groups_of_the_same_rates_are_one_call_of_the_fused_optimiser() -> None:
+    model = LanguageModel(SMALL_PRESETS["llama"])
+    groups = build_optimizer(model, TrainRecipe(steps=1)).param_groups
+    assert sorted(group["weight_decay"] for group in groups) == [0.0, 0.1]  # tables with vectors
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
