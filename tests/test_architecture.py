@@ -13,7 +13,7 @@ LAYERS: dict[str, list[set[str]]] = {
     "backbones": [
         {"errors"},
         {"storage"},
-        {"config", "past"},
+        {"config", "past", "by_hand"},
         {"recipe"},
         {"init", "positions", "layers"},
         {"stream", "short_conv"},
