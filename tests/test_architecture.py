@@ -65,7 +65,8 @@ LAYERS: dict[str, list[set[str]]] = {
 MAY_USE_PACKAGE = {"backbones": set[str](), "forecaster": {"backbones"}}
 ONLY_IN = {
     "torch": {"forecaster/learner", "backbones"},
-    "backbones": {"forecaster/learner", "backbones"},
+    # Names for a shell to complete must not wait for torch, as importing the learner would.
+    "backbones": {"forecaster/learner", "backbones", "forecaster/commands/completing.py"},
     "yfinance": {"forecaster/sources"},
     "click": {
         *("forecaster/cli.py", "forecaster/commands/groups.py", "forecaster/commands/shared.py"),
