@@ -18,7 +18,6 @@ as_json = click.option("--json", "json_", is_flag=True, help="One JSON object on
 data_folder = click.option(
     "--data", type=FOLDER, default=Path("data/text"), show_default=True, help="Downloaded corpora."
 )
-
 corpus_path = click.option("--path", type=FOLDER, help="Where your copy of wikitext-2 is.")
 
 
