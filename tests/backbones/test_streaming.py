@@ -14,7 +14,7 @@ from torch import Tensor
 
 from backbones import cli, generate, language
 from backbones.generate import Sampling
-from backbones.language import LanguageRun, open_run, opened, sample_text, written
+from backbones.language import LanguageRun, open_run, sample_text, written
 from backbones.text.tokenizer import ByteTokenizer
 
 # The command, but the fourth token is drawn when a line has come in: nobody who is told of what
@@ -96,7 +96,7 @@ def test_planted_an_answer_at_the_end(folder: Path, monkeypatch: pytest.MonkeyPa
 def pieces_of(opened: LanguageRun, ids: list[int], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is written where these tokens are drawn."""
     tokens = iter([torch.tensor([[each]]) for each in ids])
-    monkeypatch.setattr(opened, "stream", lambda *_: tokens)
+    monkeypatch.setattr("backbones.language.opened.stream", lambda *_: tokens)
     return list(written(opened, "a", len(ids), Sampling()))
 
 
