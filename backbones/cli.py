@@ -59,17 +59,24 @@ def list_presets(json_: bool) -> None:
 @click.option("--vocab-size", type=click.IntRange(min=1), help="Of a bpe.  [default: 1024]")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, batches and dropout.")
 @click.option("--steps", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--accumulate", type=click.IntRange(min=1), help="Parts of a batch, one at a time.")
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="E.g. train.lr=1e-3.")
+@click.option(
+    "--strategy", type=click.Choice(["single", "ddp", "fsdp"]), help="ddp, fsdp: under torchrun."
+)
 @click.option("--out", type=FOLDER, help="A folder that does not exist yet.")
 @click.option("--resume", help="A run to go on with.", **RUN)
 @click.option("--dry-run", is_flag=True, help="Show the plan; train nothing.")
 @data_folder
 @as_json
 @reported
-def train(dry_run: bool, json_: bool, **options: Any) -> None:
+def train(strategy: Any, dry_run: bool, json_: bool, **options: Any) -> None:
     """Train a language model on a text."""
-    from .language import TrainRequest, prepare, train_run
+    from .commands.training import train_by_ranks
+    from .distributed.launch import joined
+    from .language import TrainRequest
 
+<<<<<<< HEAD
     ready = prepare(TrainRequest(**options))
     if dry_run:
         answer({"run": str(ready.folder)} | ready.plan.model_dump(mode="json"), json_=json_)
@@ -79,6 +86,12 @@ def train(dry_run: bool, json_: bool, **options: Any) -> None:
             ready.corpus, ready.plan, ready.folder, resume=ready.resume, on_step=on_step
         )
     answer(summary, json_=json_)
+=======
+    with joined(strategy) as ranks:
+        found = train_by_ranks(TrainRequest(**options), ranks, progress, dry_run=dry_run)
+    if found:
+        answer(found, json_=json_)
+>>>>>>> main
 
 
 @main.command()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import click
 from click.shell_completion import CompletionItem
 
-from ..errors import BackbonesError, StorageError, printable
+from ..errors import BackbonesError, DivergedError, RankError, StorageError, printable
 from . import completing
 from .examples import EXAMPLES
 
@@ -62,10 +62,15 @@ def how_to_go_on() -> str:
 
 def stop(error: BaseException, told: str, code: int) -> None:
     """Tell of an error on stderr and exit."""
-    context = click.get_current_context()
+    from ..distributed.launch import rank_here
+
+    context, rank = click.get_current_context(), rank_here()
+    if rank and isinstance(error, KeyboardInterrupt | RankError | DivergedError):
+        context.exit(code)  # the first process of the run says the same
     if context.obj["debug"]:
         click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
-    click.echo(f"error: {printable(' '.join(told.split()))}", err=True)
+    where = f"error in process {rank} of the run" if rank else "error"
+    click.echo(f"{where}: {printable(' '.join(told.split()))}", err=True)
     context.exit(code)
 
 
