@@ -76,28 +76,14 @@ def train(strategy: Any, dry_run: bool, json_: bool, **options: Any) -> None:
     from .distributed.launch import joined
     from .language import TrainRequest
 
-<<<<<<< HEAD
-    ready = prepare(TrainRequest(**options))
-    if dry_run:
-        answer({"run": str(ready.folder)} | ready.plan.model_dump(mode="json"), json_=json_)
-        return
-    with shared.progress(ready.plan.train.steps) as on_step:
-        summary = train_run(
-            ready.corpus, ready.plan, ready.folder, resume=ready.resume, on_step=on_step
-        )
-    answer(summary, json_=json_)
-=======
     with joined(strategy) as ranks:
-        found = train_by_ranks(TrainRequest(**options), ranks, progress, dry_run=dry_run)
+        found = train_by_ranks(TrainRequest(**options), ranks, shared.progress, dry_run=dry_run)
     if found:
         answer(found, json_=json_)
->>>>>>> main
 
 
 @main.command()
-@click.option(
-    "--presets", metavar="A,B,...", help="Of `backbones list`, A the reference.", **PRESET
-)
+@click.option("--presets", metavar="A,B,...", help="Of `backbones list`; A: reference.", **PRESET)
 @click.option("--vary", multiple=True, metavar="FIELD=V1,V2,...", help="Crossed with the presets.")
 @click.option("--seeds", type=int, help="Runs an arm, seeds 1 to this.  [default: 3]")
 @click.option("--corpus", help="As of train.  [default: tinyshakespeare]")

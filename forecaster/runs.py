@@ -73,7 +73,10 @@ class RunFolder:
         """
         if not (path / "status.json").is_file():
             known = [each.path.name for each in list_runs(path.parent)]
-            raise UsageError(f"run {printable(str(path))} not found{suggestion(path.name, known)}")
+            hint = (
+                suggestion(path.name, known) or f"; make one with: forecaster {kind or 'backtest'}"
+            )
+            raise UsageError(f"run {printable(str(path))} not found{hint}")
         run = cls(path)
         found = run.read_json("status.json").get("kind")
         if kind is not None and found != kind:

@@ -3,12 +3,7 @@
 from .opened import LanguageRun, open_run, sample_text, score_run, written
 from .plan import TextPlan, preset_table
 from .request import Prepared, TrainRequest, prepare
-<<<<<<< HEAD
-from .run import LanguageRun, open_run, score_run, train_run
-from .writing import sample_text, written
-=======
 from .run import train_run
->>>>>>> main
 
 __all__ = [
     "LanguageRun",

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,7 @@ import torch
 from ..checkpoint import differences
 from ..distributed import ALONE, Ranks
 from ..embedding import vocabulary
-<<<<<<< HEAD
-from ..errors import CheckpointError, CorpusError, UsageError
-=======
 from ..errors import CheckpointError, UsageError
->>>>>>> main
 from ..model import LanguageModel
 from ..sphere import normalize_weights_
 from ..storage import replace_file, to_json
@@ -33,21 +28,7 @@ from .folder import (
 )
 from .opened import refuse_other_text
 from .plan import TextPlan
-<<<<<<< HEAD
-from .score import held_out, loss_of, mean_nats, softmax_nats
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LanguageRun:
-    """A run as its newest checkpoint has it, the model in eval mode."""
-
-    folder: Path
-    plan: TextPlan
-    tokenizer: Tokenizer
-    model: LanguageModel
-=======
 from .score import HeldOut, Windows, held_out, loss_of, mean_nats
->>>>>>> main
 
 
 def train_run(
@@ -170,50 +151,6 @@ def summarise(plan: TextPlan, model: LanguageModel, folder: Path) -> dict[str, A
     }
 
 
-<<<<<<< HEAD
-def open_run(folder: Path) -> LanguageRun:
-    """The run in a folder; CheckpointError where there is none, or where it is damaged."""
-    plan = read_plan(folder)
-    model = LanguageModel(plan.backbone)
-    as_trained(model, plan.train.precision)
-    load_weights(latest(folder / "checkpoints"), model)
-    return LanguageRun(
-        folder=folder, plan=plan, tokenizer=read_tokenizer(folder), model=model.eval()
-    )
-
-
-def score_run(
-    run: LanguageRun, corpus: Corpus, on_windows: Callable[[int, int], None] | None = None
-) -> dict[str, Any]:
-    """Mean nats a character over all windows of the plan's split that do not overlap.
-
-    `on_windows(of, more)` is told of `more` windows that were read, of so many: each is read twice.
-
-    Under the link of the loss, and under a softmax with one temperature, which is fitted on the
-    end of what the run was trained on.
-    """
-    refuse_other_text(corpus, run.plan)
-    plan, (training, scored) = run.plan, run.plan.parts(corpus)
-    text = held_out(scored, run.tokenizer, plan.context)
-    before = held_out(training[-len(scored) :], run.tokenizer, plan.context)
-    watch = partial(on_windows, 2 * len(text.windows[0])) if on_windows else None
-    with computing(plan.train.precision, device_of(run.model)):
-        nats = mean_nats(run.model, text, plan.loss, watch)
-        softmax, temperature = softmax_nats(run.model, text, before, watch)
-    return {
-        "run": str(run.folder),
-        "corpus": corpus.name,
-        "windows": len(text.windows[0]),
-        "tokens": text.tokens,
-        "characters": text.characters,
-        f"{plan.split}_nats": nats,
-        "softmax_nats": softmax,
-        "temperature": temperature,
-    }
-
-
-=======
->>>>>>> main
 def refuse_other_plan(folder: Path, plan: TextPlan) -> None:
     """CheckpointError that names every field in which the run in `folder` has another plan."""
     there = read_plan(folder).model_dump(mode="json")

@@ -44,6 +44,8 @@ def train(given: Train) -> None:
     else:
         presets = (given.preset,) if given.preset else ()
         config, until = given.resolved(presets=presets), given.until
+    if until is not None:
+        work.midnight_after(until)  # refused before anything is fetched
     panel, digest = workflows.load_panel(config, given.store, given.say, dry_run=given.dry_run)
     plan = work.plan_training(config, panel, until)
     if given.dry_run:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from backbones import cli, generate, language
 from backbones.generate import Sampling
-from backbones.language import LanguageRun, open_run, sample_text, writing, written
+from backbones.language import LanguageRun, open_run, sample_text, written
 from backbones.text.tokenizer import ByteTokenizer
 
 # The command, but the fourth token is drawn when a line has come in: nobody who is told of what
@@ -88,7 +88,7 @@ def test_tokens_come_as_they_are_made(folder: Path, ends: Callable[[], tuple[int
 
 def test_planted_an_answer_at_the_end(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(first_words.__globals__, "PATIENCE_S", 20)
-    joined = "import backbones.language as l\nfrom backbones.language import writing as r\n"
+    joined = "import backbones.language as l\nfrom backbones.language import opened as r\n"
     joined += "l.written = lambda *given: iter([''.join(r.written(*given))])\n"
     assert first_words(folder, os.pipe, joined + HELD) == b""
 
@@ -96,7 +96,7 @@ def test_planted_an_answer_at_the_end(folder: Path, monkeypatch: pytest.MonkeyPa
 def pieces_of(opened: LanguageRun, ids: list[int], monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is written where these tokens are drawn."""
     tokens = iter([torch.tensor([[each]]) for each in ids])
-    monkeypatch.setattr(writing, "stream", lambda *_: tokens)
+    monkeypatch.setattr("backbones.language.opened.stream", lambda *_: tokens)
     return list(written(opened, "a", len(ids), Sampling()))
 
 
