@@ -34,7 +34,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"bars", "config"},
         {"events", "settings"},
         {"atomic", "provenance", "candle", "sessions"},
-        {"quality", "leftovers"},
+        {"quality", "leftovers", "held"},
         {"sources", "store", "runs"},
         {"overlap"},
         {"asking"},
