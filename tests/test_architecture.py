@@ -20,6 +20,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"attention", "ffn", "residual", "embedding"},
         {"model"},
         {"losses", "optim", "sphere", "text", "maps"},
+        {"distributed"},
         {"checkpoint"},
         {"train", "generate"},
         {"presets"},
@@ -30,7 +31,7 @@ LAYERS: dict[str, list[set[str]]] = {
     ],
     "forecaster": [
         {"errors"},
-        {"symbols", "display", "exchanges", "findings"},
+        {"symbols", "display", "exchanges", "findings", "stages", "key_order"},
         {"bars", "config"},
         {"events", "settings"},
         {"atomic", "provenance", "candle", "sessions"},
@@ -42,6 +43,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"judging"},
         {"features", "distributions"},
         {"protocol", "frames", "ledger"},
+        {"parquet_chunks"},
         {"econometrics"},
         {"folds", "tokens"},
         {"paths", "vault"},
@@ -49,7 +51,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"pooled"},
         {"scores"},
         {"inference"},
-        {"engine"},
+        {"engine", "cells"},
         {"backtest", "fetching"},
         {"summary", "training"},
         {"sampling", "strategy", "predicting", "doctor"},
@@ -63,7 +65,8 @@ LAYERS: dict[str, list[set[str]]] = {
 MAY_USE_PACKAGE = {"backbones": set[str](), "forecaster": {"backbones"}}
 ONLY_IN = {
     "torch": {"forecaster/learner", "backbones"},
-    "backbones": {"forecaster/learner", "backbones"},
+    # Names for a shell to complete must not wait for torch, as importing the learner would.
+    "backbones": {"forecaster/learner", "backbones", "forecaster/commands/completing.py"},
     "yfinance": {"forecaster/sources"},
     "click": {
         *("forecaster/cli.py", "forecaster/commands/groups.py", "forecaster/commands/shared.py"),
