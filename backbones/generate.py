@@ -58,6 +58,15 @@ def stream(
     """
     if ids.shape[-1] == 0:
         raise ValueError("the prompt is empty: at least one token is wanted")
+    with torch.inference_mode():
+        drawn = continued(model, ids, count, sampling, padding)
+    return drawn.clone()  # outside of that mode: what comes back may be trained on
+
+
+def continued(
+    model: LanguageModel, ids: Tensor, count: int, sampling: Sampling, padding: Tensor | None
+) -> Tensor:
+    """`generate`, without gradients."""
     window = window_of(model, sampling)
     draw = torch.Generator().manual_seed(sampling.seed)
     starts = [0] * len(ids) if padding is None else starts_of(padding, ids)
