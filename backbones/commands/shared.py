@@ -6,6 +6,7 @@ traceback is shown only under --debug.
 
 import functools
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping
@@ -68,6 +69,9 @@ def stop(error: BaseException, told: str, code: int) -> None:
 
 def be_reproducible() -> None:
     """One thread (small models are slower on two, and sums round differently), fixed algorithms."""
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # else CUDA's products are not fixed
     import torch
 
     torch.set_num_threads(1)
