@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..train import StepReport
 
 P = ParamSpec("P")
+GRACE = 2.0  # seconds in which the first process of a run comes to say why it ends
 INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
 
 
@@ -59,7 +61,8 @@ def stop(error: BaseException, told: str, code: int) -> None:
 
     context, rank = click.get_current_context(), rank_here()
     if rank and isinstance(error, KeyboardInterrupt | RankError | DivergedError):
-        context.exit(code)  # the first process of the run says the same
+        time.sleep(GRACE)  # the first process says the same, and would be ended with this one
+        context.exit(code)
     if context.obj["debug"]:
         click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
     where = f"error in process {rank} of the run" if rank else "error"
