@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from forecaster.distributions import Distribution
 from forecaster.errors import DataError, StorageError
+from forecaster.key_order import in_key_order
 
 SCHEMA_VERSION = 1
 QUANTILES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -29,7 +30,6 @@ MOMENT = pa.timestamp("us")
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
-    """Columns that hold no nulls."""
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
 
 
@@ -105,8 +105,7 @@ def forecast_table(
     """
     if distribution.shape != keys.ds.shape:
         raise DataError(f"{model}: forecasts {distribution.shape}, asked for {keys.ds.shape}")
-    quantiles = distribution.quantile(QUANTILES).reshape(-1, len(QUANTILES))
-    size = len(quantiles)
+    size, quantiles = keys.ds.size, distribution.quantile(QUANTILES).reshape(-1, len(QUANTILES))
     columns = keys.columns() | {
         "y": pa.nulls(size, pa.float64()),
         "target_name": pa.repeat(TARGET, size),
@@ -137,33 +136,35 @@ def checked(table: pa.Table) -> pa.Table:
     """The table in key order. Raises DataError naming the first row that breaks a rule."""
     schema = SCORES if "log_score" in table.column_names else PREDICTIONS
     _require_schema("table", table.schema, schema)
-    table = table.sort_by([(name, "ascending") for name in ORDER]).combine_chunks()
+    table, repeated = in_key_order(table, ORDER)
     for field in schema:
         column = table[field.name]
-        if not field.nullable:
+        if not field.nullable and column.null_count:
             _refuse(table, column.is_null().to_numpy(), f"{field.name} is null")
         if pa.types.is_floating(field.type):
             broken = ~np.isfinite(column.fill_null(0.0).to_numpy())
             _refuse(table, broken, f"{field.name} is not finite")
-    arrays = {name: column.to_numpy() for name, column in zip(schema.names, table, strict=True)}
-    _refuse(table, arrays["ds"] <= arrays["cutoff"], "ds is not after cutoff")
-    _refuse(table, arrays["h"] < 1, "h is below 1")
-    for low, high in pairwise(name for name in map(str, QUANTILES) if name in arrays):
-        _refuse(table, arrays[high] < arrays[low], f"quantile {high} is below quantile {low}")
-    same = [arrays[name][1:] == arrays[name][:-1] for name in ORDER]
-    repeated = np.append(np.zeros(min(1, len(table)), bool), np.logical_and.reduce(same))
+    early = table["ds"].to_numpy() <= table["cutoff"].to_numpy()
+    _refuse(table, early, "ds is not after cutoff")
+    _refuse(table, table["h"].to_numpy() < 1, "h is below 1")
+    for low, high in pairwise(n for n in map(str, QUANTILES) if n in table.column_names):
+        crossed = table[high].to_numpy() < table[low].to_numpy()
+        _refuse(table, crossed, f"quantile {high} is below quantile {low}")
     _refuse(table, repeated, "key is there twice")
     return table
 
 
 def to_parquet_bytes(table: pa.Table, metadata: Mapping[str, Any]) -> bytes:
     """One parquet file; the same content gives the same bytes. `metadata` becomes JSON."""
-    record = {"schema_version": SCHEMA_VERSION, "quantiles": list(QUANTILES), **metadata}
-    text = json.dumps(record, sort_keys=True, allow_nan=False)
-    out = io.BytesIO()
-    table = checked(table.replace_schema_metadata(None))
-    pq.write_table(table.replace_schema_metadata({"forecaster": text}), out, compression="zstd")
+    out, table = io.BytesIO(), checked(table.replace_schema_metadata(None))
+    pq.write_table(table.replace_schema_metadata(told(metadata)), out, compression="zstd")
     return out.getvalue()
+
+
+def told(given: Mapping[str, Any]) -> dict[str, str]:
+    """A file's metadata as JSON."""
+    about = {"schema_version": SCHEMA_VERSION, "quantiles": list(QUANTILES), **given}
+    return {"forecaster": json.dumps(about, sort_keys=True, allow_nan=False)}
 
 
 def read(source: Path | bytes, schema: pa.Schema = PREDICTIONS) -> pa.Table:
@@ -185,7 +186,7 @@ def metadata(table: pa.Table) -> dict[str, Any]:
 
 
 def _require_schema(name: str, found: pa.Schema, schema: pa.Schema) -> None:
-    """Raise DataError naming the columns that differ in name, type or place."""
+    """Raise DataError naming the columns that differ."""
     if not found.equals(schema):
         odd = sorted({str(f) for f in found} ^ {str(f) for f in schema}) or ["their order"]
         raise DataError(f"{name}: columns differ from the schema: {', '.join(odd)}")

@@ -3,7 +3,7 @@
 N origins (a bar of a symbol that has just closed), H horizons (bars ahead).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,15 @@ class Origins:
 
     def __len__(self) -> int:
         return len(self.bar)
+
+    def portions(self, size: int) -> Iterator["Origins"]:
+        """Runs of whole members of about `size` origins, in order; one member may be longer."""
+        ends = np.append(np.flatnonzero(np.diff(self.member)) + 1, len(self))
+        first = 0
+        for end in ends.tolist():
+            if end - first >= size or end == len(self):
+                yield Origins(self.member[first:end], self.bar[first:end])
+                first = end
 
 
 class Fitted(Protocol):

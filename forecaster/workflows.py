@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster import backtest, frames
+from forecaster import backtest, frames, stages
 from forecaster.backtest import Cell, Plan
 from forecaster.bars import Floats, Panel
 from forecaster.baselines import choose
@@ -21,6 +21,7 @@ from forecaster.fetching import FetchRequest, fetch
 from forecaster.protocol import Forecaster
 from forecaster.runs import RunFolder
 from forecaster.sources.bundled import CATALOGUE
+from forecaster.stages import stage
 from forecaster.store import Store
 from forecaster.summary import enter_trial, summarise
 
@@ -80,7 +81,8 @@ def plan_backtest(
 ) -> tuple[Plan, str]:
     """Everything that can be refused is refused here, before a run folder exists."""
     models = forecasters(config)
-    panel, digest = load_panel(config, root, say, dry_run=dry_run)
+    with stage("reading"):
+        panel, digest = load_panel(config, root, say, dry_run=dry_run)
     return backtest.plan(config, panel, models, digest), digest
 
 
@@ -127,8 +129,9 @@ def run_backtest(plan: Plan, run: RunFolder, engine: Engine, watch: Watch) -> di
     """Compute what is missing, merge, summarise; the record of summary.json."""
     try:
         backtest.execute(plan, run, engine, lambda cell: watch.on_cell(cell, plan))
-        table = frames.read(run.path / "scores.parquet", frames.SCORES)
-        record = summarise(plan, run, table)
+        with stage("summary"):
+            table = frames.read(run.path / "scores.parquet", frames.SCORES)
+            record = summarise(plan, run, table)
         run.write_json("summary.json", record)
     except KeyboardInterrupt:
         kept = len(list((run.path / "folds").glob("*.json")))
@@ -152,6 +155,17 @@ def enter_ledger(
     record = record | {"ledger": enter_trial(plan, record, root, data_digest)}
     run.write_json("summary.json", record)
     return record
+
+
+def enter_stages(plan: Plan, run: RunFolder, here: stages.Account, wall: float) -> stages.Account:
+    """CPU-seconds by stage, of all cells and of this process beside them, kept in stages.json.
+
+    Cells that an earlier process kept have theirs in; what else it did is not known.
+    """
+    cells = [each.get("stages", {}) for each in backtest.records(plan, run)]
+    spent = stages.added([here, *cells])
+    run.write_json("stages.json", stages.record(spent, wall))
+    return spent
 
 
 def gate(record: dict[str, Any], presets: Sequence[str], least: float) -> None:

@@ -13,7 +13,7 @@ LAYERS: dict[str, list[set[str]]] = {
     "backbones": [
         {"errors"},
         {"storage"},
-        {"config", "past"},
+        {"config", "past", "by_hand"},
         {"recipe"},
         {"init", "positions", "layers"},
         {"stream", "short_conv"},
@@ -31,7 +31,7 @@ LAYERS: dict[str, list[set[str]]] = {
     ],
     "forecaster": [
         {"errors"},
-        {"symbols", "display", "exchanges", "findings"},
+        {"symbols", "display", "exchanges", "findings", "stages", "key_order"},
         {"bars", "config"},
         {"events", "settings"},
         {"atomic", "provenance", "candle", "sessions"},
@@ -43,6 +43,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"judging"},
         {"features", "distributions"},
         {"protocol", "frames", "ledger"},
+        {"parquet_chunks"},
         {"econometrics"},
         {"folds", "tokens"},
         {"paths", "vault"},
@@ -50,7 +51,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"pooled"},
         {"scores"},
         {"inference"},
-        {"engine"},
+        {"engine", "cells"},
         {"backtest", "fetching"},
         {"summary", "training"},
         {"sampling", "strategy", "predicting", "doctor"},
@@ -64,7 +65,8 @@ LAYERS: dict[str, list[set[str]]] = {
 MAY_USE_PACKAGE = {"backbones": set[str](), "forecaster": {"backbones"}}
 ONLY_IN = {
     "torch": {"forecaster/learner", "backbones"},
-    "backbones": {"forecaster/learner", "backbones"},
+    # Names for a shell to complete must not wait for torch, as importing the learner would.
+    "backbones": {"forecaster/learner", "backbones", "forecaster/commands/completing.py"},
     "yfinance": {"forecaster/sources"},
     "click": {
         *("forecaster/cli.py", "forecaster/commands/groups.py", "forecaster/commands/shared.py"),

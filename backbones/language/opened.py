@@ -1,12 +1,15 @@
 """Open what came of a run: score it, and sample from it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..checkpoint import latest, load_weights
 from ..errors import CorpusError, UsageError
-from ..generate import Sampling, generate
+from ..generate import Sampling, stream
 from ..model import LanguageModel
 from ..text.corpora import Corpus
 from ..text.tokenizer import Tokenizer
@@ -14,6 +17,8 @@ from ..train import as_trained, computing, device_of
 from .folder import read_plan, read_tokenizer
 from .plan import TextPlan
 from .score import held_out, mean_nats, softmax_nats
+
+UNKNOWN = "\ufffd"  # what bytes read as that are no character, or none yet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +68,16 @@ def score_run(run: LanguageRun, corpus: Corpus) -> dict[str, Any]:
 
 
 def sample_text(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -> str:
-    """The prompt and `count` tokens more, looking back on at most the context of training."""
+    """The prompt and `count` tokens more: the pieces of `written` in one."""
+    return "".join(written(run, prompt, count, sampling))
+
+
+def written(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -> Iterator[str]:
+    """The prompt, then what `count` tokens more add to it, a piece as soon as it is known.
+
+    Looks back on at most the context of training. A piece is whole characters: bytes of one that
+    is not over wait for the rest of it.
+    """
     if not prompt:
         raise UsageError("--prompt is empty: a character is wanted")
     context = run.plan.context
@@ -74,7 +88,15 @@ def sample_text(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -
     ids = run.tokenizer.encode(prompt).unsqueeze(0)
     sampling = sampling.replace(link=run.plan.loss)
     with computing(run.plan.train.precision, device_of(run.model)):
-        return run.tokenizer.decode(generate(run.model, ids, count, sampling)[0])
+        yield run.tokenizer.decode(ids[0])
+        waiting, said = ids[0, :0], ""
+        for new in stream(run.model, ids, count, sampling):
+            waiting = torch.cat((waiting, new[0]))
+            text = run.tokenizer.decode(waiting)
+            whole = text.rstrip(UNKNOWN)
+            yield whole.removeprefix(said)
+            waiting, said = (waiting[:0], "") if whole == text else (waiting, whole)
+        yield run.tokenizer.decode(waiting).removeprefix(said)
 
 
 def refuse_other_text(corpus: Corpus, plan: TextPlan) -> None:

@@ -140,7 +140,7 @@ def _grown(trees: dict[str, Any], x: Floats, y: Floats, horizon: int) -> Any:
 
 def _inputs(bars: Bars) -> Floats:
     """[T, F] HARX's regressors, the other spans of variance relative to the month's."""
-    x = regressors(bars)
+    x = regressors(bars).copy()
     x[:, SPANS] -= x[:, [MONTH]]
     return x
 

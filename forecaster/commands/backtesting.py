@@ -1,11 +1,12 @@
 """`forecaster backtest`: plan, run or resume, show."""
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecaster import display, tables, workflows
+from forecaster import display, stages, tables, workflows
 from forecaster.backtest import Cell, Plan
 from forecaster.commands.arguments import Configured, listed, refuse_with_resume
 from forecaster.engine import Cluster, Engine, Local
@@ -45,28 +46,40 @@ def backtest(given: Backtest) -> None:
             refit_every=given.refit_every,
             vault=vault_of(given),
         )
-    plan, digest = workflows.plan_backtest(config, given.store, given.say, dry_run=given.dry_run)
-    engine = engine_of(given)
-    if given.dry_run:
-        show_plan(given, plan, engine)
-        return
-    run = (
-        workflows.resumed_run(given.resume, plan, digest)
-        if given.resume
-        else workflows.new_run(plan, digest, given.out)
-    )
-    given.say(announce(plan, run, engine))
-    record = with_progress(given, plan, run, engine)
-    record = workflows.enter_ledger(plan, run, record, given.store, digest)
-    from forecaster import report  # plotly and jinja: not before there is something to draw
-
-    page = report.attempt(run, plan.panel)
+    began = time.perf_counter()
+    with stages.account() as here:
+        plan, digest = workflows.plan_backtest(
+            config, given.store, given.say, dry_run=given.dry_run
+        )
+        engine = engine_of(given)
+        if given.dry_run:
+            show_plan(given, plan, engine)
+            return
+        run = (
+            workflows.resumed_run(given.resume, plan, digest)
+            if given.resume
+            else workflows.new_run(plan, digest, given.out)
+        )
+        given.say(announce(plan, run, engine))
+        record = with_progress(given, plan, run, engine)
+        record = workflows.enter_ledger(plan, run, record, given.store, digest)
+        page = reported(run, plan)
+    spent = workflows.enter_stages(plan, run, here, time.perf_counter() - began)
     if not given.result(record | {"run": str(run.path), "report": page and str(page)}):
         tables.print_summary(record, str(run.path))
         if page:
             display.print_line(f"report: {page}")
+    given.say(stages.told(spent, str(engine)))
     if given.fail_under is not None:
         workflows.gate(record, config.presets, given.fail_under)
+
+
+def reported(run: RunFolder, plan: Plan) -> Path | None:
+    """The page of a run, if it could be made."""
+    with stages.stage("report"):
+        from forecaster import report  # plotly and jinja: not before there is something to draw
+
+        return report.attempt(run, plan.panel)
 
 
 def engine_of(given: Backtest) -> Engine:

@@ -1,7 +1,6 @@
 """A base density tilted bin by bin: what token probabilities mean as a density of returns.
 
 N origins, H horizons, K bins, z = (y - loc) / scale.
-
     f(y) = f0(z) / scale * p[k] / w[k]        w[k] = the base's mass of bin k, where z lies
 
 Equal to the base exactly where p = w; the tails keep the base's shape, and the density integrates
@@ -17,7 +16,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from forecaster.distributions.distribution import Distribution, Floats, finite, positive, require
+import forecaster.distributions.distribution as checks
+from forecaster.distributions.distribution import Distribution, Floats, at_bins, require, taken
 from forecaster.distributions.location_scale import LocationScale
 from forecaster.distributions.progress import Progress, progress_of
 
@@ -39,9 +39,9 @@ class Binned(Distribution):
 
     def __post_init__(self) -> None:
         """Check, copy, freeze."""
-        scale = positive("scale", self.scale, 2)
-        loc = finite("loc", np.broadcast_to(self.loc, scale.shape), 2)
-        edges = finite("edges", self.edges, 2)
+        scale = checks.positive("scale", self.scale, 2)
+        loc = checks.finite("loc", np.broadcast_to(self.loc, scale.shape), 2)
+        edges = checks.finite("edges", self.edges, 2)
         n, h = scale.shape
         shapes = {
             "base": (self.base.shape, (1, h)),
@@ -59,7 +59,7 @@ class Binned(Distribution):
 
     def _checked_probabilities(self) -> Floats:
         """[N, H, K] summing to one, floored where the floor binds; other rows keep p / w."""
-        p, mass = finite("probabilities", self.probabilities, 3), self.masses[None]
+        p, mass = checks.finite("probabilities", self.probabilities, 3), self.masses[None]
         require(p >= 0, "probabilities", p, "at least 0")
         total = p.sum(axis=-1)
         require(np.abs(total - 1) < SUM_TOLERANCE, "sum of probabilities", total, "1")
@@ -86,19 +86,28 @@ class Binned(Distribution):
 
     def logpdf(self, y: Floats) -> Floats:
         """y [N, H] -> nats."""
-        z, bins = self._locate(y)
-        w = self.masses[np.arange(z.shape[1]), bins]
-        # A void bin has p = 0 and less than 1e-12 of the base: its density is the base's.
-        tilt = np.where(w > 0, self._at(self.probabilities, bins) / np.where(w > 0, w, 1.0), 1.0)
-        return self.base.logpdf(z) + np.log(tilt) - np.log(self.scale)
+        return self._log_density(*self._locate(y))
 
     def cdf(self, y: Floats) -> Floats:
         """y [N, H] -> P(Y <= y)."""
-        z, bins = self._locate(y)
+        return self._share(*self._locate(y))
+
+    def cdf_and_logpdf(self, y: Floats) -> tuple[Floats, Floats]:
+        """Both at y [N, H]."""
+        place = self._locate(y)
+        return self._share(*place), self._log_density(*place)
+
+    def _log_density(self, z: Floats, bins: NDArray[np.int64]) -> Floats:
+        w = self.masses[np.arange(z.shape[1]), bins]
+        # A void bin has p = 0 and less than 1e-12 of the base: its density is the base's.
+        tilt = np.where(w > 0, at_bins(self.probabilities, bins) / np.where(w > 0, w, 1.0), 1.0)
+        return self.base.logpdf(z) + np.log(tilt) - np.log(self.scale)
+
+    def _share(self, z: Floats, bins: NDArray[np.int64]) -> Floats:
         rise, fall = self.progress.rise(z, bins)
-        p = self._at(self.probabilities, bins)
-        from_below = self._at(self._below, bins) + p * rise
-        from_above = 1 - (self._at(self._above, bins) + p * fall)
+        p = at_bins(self.probabilities, bins)
+        from_below = at_bins(self._below, bins) + p * rise
+        from_above = 1 - (at_bins(self._above, bins) + p * fall)
         return np.where(from_below < 0.5, from_below, from_above)
 
     def ppf(self, u: Floats) -> Floats:
@@ -113,8 +122,8 @@ class Binned(Distribution):
     def _invert(self, u: Floats) -> Floats:
         """U [B, N, H] -> y."""
         bins = (self._below[..., 1:] <= u[..., None]).sum(axis=-1)
-        p = self._at(self.probabilities, bins)
-        share = np.where(p > 0, (u - self._at(self._below, bins)) / np.where(p > 0, p, 1.0), 0.0)
+        p = at_bins(self.probabilities, bins)
+        share = np.where(p > 0, (u - at_bins(self._below, bins)) / np.where(p > 0, p, 1.0), 0.0)
         at = np.arange(u.shape[-1]), bins
         lower, upper = self.progress.lower[at], self.progress.upper[at]
         level = self.base.cdf(lower) + np.clip(share, 0.0, 1.0) * self.masses[at]
@@ -127,7 +136,7 @@ class Binned(Distribution):
         z, bins = self._locate(y)
         known = np.where(np.isnan(z), 0.0, z)
         parts = (self.probabilities, self._below, self._above)
-        p, below, above = (self._at(values, bins) for values in parts)
+        p, below, above = (at_bins(values, bins) for values in parts)
         at = np.arange(z.shape[1]), bins
         lower, upper = self.progress.lower[at], self.progress.upper[at]
         first, last = np.isinf(lower), np.isinf(upper)
@@ -142,7 +151,7 @@ class Binned(Distribution):
         falls = np.where(last, highest, right.fall_squared)
         inside = below**2 * (known - start) + 2 * below * p * left.rise + p**2 * rises
         inside += above**2 * (stop - known) + 2 * above * p * right.fall + p**2 * falls
-        outside = self._at(self._squares[0], bins) + self._at(self._squares[1], bins)
+        outside = at_bins(self._squares[0], bins) + at_bins(self._squares[1], bins)
         return np.where(np.isnan(z), np.nan, (inside + outside) * self.scale)
 
     def mean(self) -> Floats:
@@ -156,11 +165,8 @@ class Binned(Distribution):
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The distributions of some origins, over the same base and bins."""
-        # Not through the constructor: rows that were floored and normalised once stay as they are.
-        out = object.__new__(type(self))
-        kept = {name: getattr(self, name)[rows] for name in ("probabilities", "scale", "loc")}
-        vars(out).update(kept, base=self.base, edges=self.edges, progress=self.progress)
-        return out
+        _ = self.progress  # worked out before, for all rows
+        return taken(self, rows, ("base", "edges", "progress"))
 
     @cached_property
     def _below(self) -> Floats:
@@ -192,9 +198,3 @@ class Binned(Distribution):
         z = (np.asarray(y, dtype=np.float64) - self.loc) / self.scale
         columns = [np.searchsorted(e, z[:, h], side="right") for h, e in enumerate(self.edges)]
         return z, np.stack(columns, axis=1)
-
-    @staticmethod
-    def _at(values: Floats, bins: NDArray[np.int64]) -> Floats:
-        """Values [N, H, K] at bins [..., N, H] -> [..., N, H]."""
-        values = values.reshape((1,) * (bins.ndim - 2) + values.shape)
-        return np.take_along_axis(values, bins[..., None], axis=-1)[..., 0]

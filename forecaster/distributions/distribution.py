@@ -4,7 +4,8 @@ N origins, H horizons, Q quantile levels. The unit of y is the target's (for log
 """
 
 from abc import ABC, abstractmethod
-from typing import Any, Self
+from collections.abc import Collection
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +55,10 @@ class Distribution(ABC):
         """y [N, H] -> [N, H] probability integral transform, uniform under the truth."""
         return self.cdf(y)
 
+    def cdf_and_logpdf(self, y: Floats) -> tuple[Floats, Floats]:
+        """Both at y [N, H], for searches that step by both: what they share is found once."""
+        return self.cdf(y), self.logpdf(y)
+
     def quantile(self, levels: ArrayLike) -> Floats:
         """Levels [Q] in (0, 1) -> [N, H, Q]."""
         wanted = np.asarray(levels, dtype=np.float64)
@@ -65,6 +70,32 @@ class Distribution(ABC):
     def sample(self, rng: np.random.Generator, n: int) -> Floats:
         """[n, N, H] independent draws, by inversion."""
         return self.ppf(np.maximum(rng.random((n, *self.shape)), SMALLEST_LEVEL))
+
+
+Some = TypeVar("Some", bound=Distribution)
+
+
+def taken(whole: Some, rows: NDArray[Any], shared: Collection[str] = ()) -> Some:
+    """The distributions of some origins, with what had been worked out of them.
+
+    Not through the constructor: what was checked and normalised once stays as it is. `shared`
+    names what all origins have in common; everything else begins with the axis of origins.
+    """
+    out = object.__new__(type(whole))
+    for name, held in vars(whole).items():
+        if name in shared:
+            vars(out)[name] = held
+        elif isinstance(held, tuple):
+            vars(out)[name] = tuple(each[rows] for each in held)
+        else:
+            vars(out)[name] = held[rows]
+    return out
+
+
+def at_bins(values: Floats, bins: NDArray[np.int64]) -> Floats:
+    """Values [N, H, K] at bins [..., N, H] -> [..., N, H]."""
+    values = values.reshape((1,) * (bins.ndim - 2) + values.shape)
+    return np.take_along_axis(values, bins[..., None], axis=-1)[..., 0]
 
 
 def require(legal: NDArray[np.bool_], name: str, values: Floats, wanted: str) -> None:

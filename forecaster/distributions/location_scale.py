@@ -13,7 +13,14 @@ import scoringrules
 from numpy.typing import NDArray
 from scipy import special
 
-from forecaster.distributions.distribution import Distribution, Floats, finite, positive, require
+from forecaster.distributions.distribution import (
+    Distribution,
+    Floats,
+    finite,
+    positive,
+    require,
+    taken,
+)
 
 # A likelihood is flat in df far above this, so that fits run away, and single-precision log-gamma
 # differences are off by 0.9 nats at df = 1e7. At 200 the density is within 0.005 nats of the
@@ -46,9 +53,13 @@ class LocationScale(Distribution):
     def sf(self, y: Floats) -> Floats:
         """y [..., N, H] -> P(Y > y), exact in the upper tail, where 1 - cdf is not."""
 
+    def cdf_and_sf(self, y: Floats) -> tuple[Floats, Floats]:
+        """y [..., N, H] -> (P(Y <= y), P(Y > y)), each as exact as alone."""
+        return self.cdf(y), self.sf(y)
+
     def take(self, rows: NDArray[Any]) -> Self:
         """The distributions of some origins."""
-        return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
+        return taken(self, rows)
 
     def _standard(self, y: Floats) -> Floats:
         return (np.asarray(y, dtype=np.float64) - self.loc) / self.scale

@@ -10,6 +10,7 @@ Source: Stone, The Opinion Pool (Annals of Mathematical Statistics 1961); the CR
 sum_m w[m] (F[m] - 1)^2 - (F - 1)^2 = sum_(m < n) w[m] w[n] (F[m] - F[n])^2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Self
@@ -58,14 +59,25 @@ class Mixture(Distribution):
 
     def logpdf(self, y: Floats) -> Floats:
         """y [N, H] -> nats."""
-        with np.errstate(divide="ignore"):  # a weight of zero
-            terms = np.stack([each.logpdf(y) for each in self.members]) + np.log(self._columns)
-        highest = terms.max(axis=0)
-        return highest + np.log(np.exp(terms - highest).sum(axis=0))
+        return self._pooled([each.logpdf(y) for each in self.members])
 
     def cdf(self, y: Floats) -> Floats:
         """y [N, H] -> P(Y <= y)."""
         return sum((w * m.cdf(y) for w, m in self._used), np.zeros(self.shape))
+
+    def cdf_and_logpdf(self, y: Floats) -> tuple[Floats, Floats]:
+        """Both at y [N, H]."""
+        both = [each.cdf_and_logpdf(y) for each in self.members]
+        pairs = zip(self._columns, both, strict=True)
+        cdf = sum((w * cdf for w, (cdf, _) in pairs if w.any()), np.zeros(self.shape))
+        return cdf, self._pooled([log_density for _, log_density in both])
+
+    def _pooled(self, log_densities: Sequence[Floats]) -> Floats:
+        """Of the members -> of the pool."""
+        with np.errstate(divide="ignore"):  # a weight of zero
+            terms = np.stack(log_densities) + np.log(self._columns)
+        highest = terms.max(axis=0)
+        return highest + np.log(np.exp(terms - highest).sum(axis=0))
 
     def ppf(self, u: Floats) -> Floats:
         """U [..., N, H] -> y, to 1e-12 of the nearer tail or the last bit of y."""
@@ -82,16 +94,20 @@ class Mixture(Distribution):
         return np.concatenate([levels[:0], *parts]).reshape(shape)
 
     def _invert(self, u: Floats) -> Floats:
-        """U [N, H] -> y between the members' own quantiles."""
+        """U [N, H] -> y between the quantiles of the members that count at each horizon."""
         ends = np.stack([m.ppf(u) for _, m in self._used])
+        weights = np.stack([w for w, _ in self._used])
         enough = np.maximum(1e-12 * np.minimum(u, 1 - u), 2.0**-51)
-        y, before = ends.mean(axis=0), np.full(self.shape, np.inf)
-        return self._narrowed(_Search(u, enough, ends.min(axis=0), ends.max(axis=0), y, before))
+        low = np.where(weights > 0, ends, np.inf).min(axis=0)
+        high = np.where(weights > 0, ends, -np.inf).max(axis=0)
+        y = np.clip((weights * ends).sum(axis=0), low, high)  # a member alone is there at once
+        return self._narrowed(_Search(u, enough, low, high, y, np.full(self.shape, np.inf)))
 
     def _narrowed(self, at: "_Search") -> Floats:
         """Newton's steps inside brackets; once most rows are found, on with the others alone."""
         for _ in range(ITERATIONS):
-            miss = self.cdf(at.y) - at.u
+            cdf, log_density = self.cdf_and_logpdf(at.y)
+            miss = cdf - at.u
             flat = at.high - at.low <= np.spacing(np.abs(at.y))
             found = (np.abs(miss) <= at.enough) | flat
             alive = np.asarray(~found.all(axis=1))
@@ -100,7 +116,7 @@ class Mixture(Distribution):
             low, high = np.where(miss > 0, at.low, at.y), np.where(miss > 0, at.y, at.high)
             # Between members far apart there may be next to no density: a step beyond all bounds.
             with np.errstate(over="ignore", invalid="ignore"):
-                newton = at.y - miss * np.exp(-self.logpdf(at.y))
+                newton = at.y - miss * np.exp(-log_density)
             # Newton may leave, or go round in circles where a density jumps: then halve.
             astray = (newton < low) | (newton > high) | (np.abs(miss) > at.before / 2)
             y = np.where(found, at.y, np.where(astray, (low + high) / 2, newton))

@@ -17,7 +17,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from forecaster.distributions.distribution import Distribution, Floats, finite, positive, require
+import forecaster.distributions.distribution as checks
+from forecaster.distributions.distribution import Distribution, Floats, at_bins, require, taken
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +32,14 @@ class ParetoTailed(Distribution):
 
     def __post_init__(self) -> None:
         """Check, copy, freeze."""
-        levels, knots = finite("levels", self.levels, 1), finite("knots", self.knots, 3)
+        levels, knots = (
+            checks.finite("levels", self.levels, 1),
+            checks.finite("knots", self.knots, 3),
+        )
         require((levels > 0) & (levels < 1), "levels", levels, "inside (0, 1)")
         require(np.diff(levels) > 0, "step of levels", np.diff(levels), "positive")
         require(np.diff(knots) > 0, "step of knots", np.diff(knots), "positive")
-        beta, xi = positive("beta", self.beta, 3), positive("xi", self.xi, 3)
+        beta, xi = checks.positive("beta", self.beta, 3), checks.positive("xi", self.xi, 3)
         require(xi < 1, "xi", xi, "below 1, so there is no mean")
         for name, found, wanted in (
             ("knots", knots.shape[2:], levels.shape),
@@ -54,7 +58,14 @@ class ParetoTailed(Distribution):
 
     def logpdf(self, y: Floats) -> Floats:
         """y [N, H] -> nats."""
+        return self._log_density(self._place(y))
+
+    def cdf_and_logpdf(self, y: Floats) -> tuple[Floats, Floats]:
+        """Both at y [N, H]."""
         place = self._place(y)
+        return place.cdf, self._log_density(place)
+
+    def _log_density(self, place: "_Place") -> Floats:
         density = np.log(np.diff(self.levels)[place.bin] / place.width)
         tail = np.log(place.mass / place.beta) - (1 + 1 / place.xi) * place.log_stretch
         return np.where(place.outside, tail, density)
@@ -68,7 +79,7 @@ class ParetoTailed(Distribution):
         u = np.asarray(u, dtype=np.float64)
         u = np.broadcast_to(u, np.broadcast_shapes(u.shape, self.shape))
         k = np.clip(np.searchsorted(self.levels, u, side="right") - 1, 0, len(self.levels) - 2)
-        start, stop = (_at(self.knots, i) for i in (k, k + 1))
+        start, stop = (at_bins(self.knots, i) for i in (k, k + 1))
         share = (u - self.levels[k]) / np.diff(self.levels)[k]
         low, high = self.levels[0], self.levels[-1]
         below = self.knots[..., 0] - self._reach(0, np.minimum(u / low, 1.0))
@@ -81,9 +92,9 @@ class ParetoTailed(Distribution):
         place = self._place(y)
         below, above = self._squares
         a, b, f = self.levels[place.bin], self.levels[place.bin + 1], place.cdf
-        left = _at(below, place.bin) + place.past * (a * a + a * f + f * f) / 3
+        left = at_bins(below, place.bin) + place.past * (a * a + a * f + f * f) / 3
         rest = (1 - f) ** 2 + (1 - f) * (1 - b) + (1 - b) ** 2
-        right = _at(above, place.bin + 1) + (place.width - place.past) * rest / 3
+        right = at_bins(above, place.bin + 1) + (place.width - place.past) * rest / 3
         # In a tail: from y to the knot the outcome is on the other side, beyond y as in the body.
         s, xi, mass = np.exp(-place.log_stretch / place.xi), place.xi, place.mass
         first, second = place.beta / (1 - xi), mass**2 * place.beta / (2 - xi)
@@ -103,7 +114,7 @@ class ParetoTailed(Distribution):
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The tables of some origins."""
-        return type(self)(self.levels, self.knots[rows], self.beta[rows], self.xi[rows])
+        return taken(self, rows, ("levels",))
 
     @cached_property
     def _squares(self) -> tuple[Floats, Floats]:
@@ -126,7 +137,7 @@ class ParetoTailed(Distribution):
         count = (self.knots <= y[..., None]).sum(axis=-1)
         low, outside = count == 0, (count == 0) | (count == len(self.levels))
         k = np.clip(count - 1, 0, len(self.levels) - 2)
-        start, stop = _at(self.knots, k), _at(self.knots, k + 1)
+        start, stop = at_bins(self.knots, k), at_bins(self.knots, k + 1)
         beta, xi = (np.where(low, x[..., 0], x[..., 1]) for x in (self.beta, self.xi))
         beyond = np.where(low, self.knots[..., 0] - y, np.maximum(y - self.knots[..., -1], 0.0))
         mass = np.where(low, self.levels[0], 1 - self.levels[-1])
@@ -154,10 +165,3 @@ class _Place:
     xi: Floats
     log_stretch: Floats  # ln(1 + xi beyond / beta)
     cdf: Floats
-
-
-def _at(values: Floats, k: NDArray[np.int64]) -> Floats:
-    """Values [N, H, K] at k [..., N, H] -> [..., N, H]."""
-    flat = k.reshape(-1, *values.shape[:2])
-    found = np.take_along_axis(values, np.moveaxis(flat, 0, -1), axis=-1)
-    return np.moveaxis(found, -1, 0).reshape(k.shape)

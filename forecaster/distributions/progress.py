@@ -56,7 +56,7 @@ class Progress:
         columns = np.arange(bins.shape[-1])
         mass = self.masses[columns, bins]
         lower, upper = self._ends[0][columns, bins], self._ends[1][columns, bins]
-        below, above = self.base.cdf(z), self.base.sf(z)
+        below, above = self.base.cdf_and_sf(z)
         # From the nearer tail: a difference of cdfs above the median would leave rounding noise.
         climbed = np.where(lower < 0.5, below - lower, self._ends[2][columns, bins] - above)
         left = np.where(upper < 0.5, upper - below, above - self._ends[3][columns, bins])

@@ -45,6 +45,13 @@ class SkewT(LocationScale):
         left = (1 - self.skew) / 2
         return self.loc - self.scale * a / b, 2 * left * stretch, 2 * (1 - left) * stretch, left
 
+    @cached_property
+    def _constant(self) -> Floats:
+        """[N, H] log density at the mode."""
+        _, s1, s2, _ = self._pieces
+        constant = special.gammaln(0.5 * (self.df + 1)) - special.gammaln(0.5 * self.df)
+        return constant - 0.5 * np.log(np.pi * self.df) + np.log(2 / (s1 + s2))
+
     @property
     def mode(self) -> Floats:
         """[N, H] where the halves meet: the density is smooth everywhere else."""
@@ -59,12 +66,17 @@ class SkewT(LocationScale):
 
     def logpdf(self, y: Floats) -> Floats:
         """y [..., N, H] -> nats."""
-        _, s1, s2, _ = self._pieces
-        _, u, _ = self._side(y)
+        return self._log_density(self._side(y)[1])
+
+    def cdf_and_logpdf(self, y: Floats) -> tuple[Floats, Floats]:
+        """Both at y [..., N, H]."""
+        left, u, mass = self._side(y)
+        tail = mass * special.stdtr(self.df, u)
+        return np.where(left, tail, 1 - tail), self._log_density(u)
+
+    def _log_density(self, u: Floats) -> Floats:
         half = 0.5 * (self.df + 1)
-        constant = special.gammaln(half) - special.gammaln(0.5 * self.df)
-        constant = constant - 0.5 * np.log(np.pi * self.df) + np.log(2 / (s1 + s2))
-        return constant - 2 * half * np.log(np.hypot(1.0, u / np.sqrt(self.df)))
+        return self._constant - 2 * half * np.log(np.hypot(1.0, u / np.sqrt(self.df)))
 
     def slope(self, y: Floats) -> Floats:
         """y [..., N, H] -> derivative of logpdf by y, for fits by gradient."""
@@ -84,6 +96,12 @@ class SkewT(LocationScale):
         left, u, mass = self._side(y)
         tail = mass * special.stdtr(self.df, u)
         return np.where(left, 1 - tail, tail)
+
+    def cdf_and_sf(self, y: Floats) -> tuple[Floats, Floats]:
+        """y [..., N, H] -> (P(Y <= y), P(Y > y)), each as exact as alone."""
+        left, u, mass = self._side(y)
+        tail = mass * special.stdtr(self.df, u)
+        return np.where(left, tail, 1 - tail), np.where(left, 1 - tail, tail)
 
     def ppf(self, u: Floats) -> Floats:
         """U [..., N, H] -> y."""

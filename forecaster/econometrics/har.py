@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from forecaster.bars import Bars, Floats, Panel
-from forecaster.econometrics.regressors import floored
-from forecaster.features import WARM_UP, range_variance, trailing_sum
+from forecaster.econometrics.regressors import floored_variance
+from forecaster.features import WARM_UP, trailing_sum
 
 SPANS = (1, 5, 22)  # bars
 FEWEST = 66  # rows that coefficients of one symbol are fitted to
@@ -58,13 +58,13 @@ def fit_har(history: Panel, horizons: Sequence[int]) -> Har:
 
 def _regressors(bars: Bars) -> Floats:
     """[T, 1 + spans] one, and the mean logs of the floored range variance."""
-    v = np.log(floored(range_variance(bars)))
+    v = np.log(floored_variance(bars))
     return np.stack([np.ones(len(bars)), *(trailing_sum(v, n) / n for n in SPANS)], axis=1)
 
 
 def _ahead(bars: Bars, horizon: int) -> Floats:
     """[T] log mean range variance of the next bars; NaN where they are not all there."""
-    total = trailing_sum(floored(range_variance(bars)), horizon)
+    total = trailing_sum(floored_variance(bars), horizon)
     out = np.full(len(bars), np.nan)
     if horizon < len(bars):
         out[:-horizon] = np.log(total[horizon:] / horizon)

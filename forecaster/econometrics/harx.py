@@ -12,24 +12,25 @@ N observations of S symbols, F regressors.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import minimize
 
 from forecaster.bars import Floats, Panel
-from forecaster.distributions import SkewT
+from forecaster.econometrics.hansen import Likelihood, natural
 from forecaster.econometrics.memo import remembered
 from forecaster.econometrics.regressors import regressors
 from forecaster.econometrics.sample import FEWEST, Sample, sample_of, standardised
 from forecaster.econometrics.season import season_width
 from forecaster.features import WARM_UP, cumulative_return
+from forecaster.stages import stage
 
 # Strength of the pull of a symbol's slopes to the common ones, times root h: longer targets
 # overlap, and say less than their number. From earlier experiments on 2006-2011.
 RHO = 400.0
 ITERATIONS = 200
 KEPT = 64  # fits, of a few kilobytes
-STEP = 1e-5  # of the shape's parameters, for central differences
 WIDEST_LOG = 40.0  # of ln sigma: keeps trial steps of the search finite
 
 
@@ -48,14 +49,19 @@ class Harx:
 
     def scale(self, symbol: str, x: Floats) -> Floats:
         """x [T, F] -> [T] deviation of the return ahead. Unknown regressors count as their mean."""
-        if symbol in self.symbols:
-            i = self.symbols.index(symbol)
-            intercept, slope = self.intercept[i], self.slope[i]
-        else:
+        i = self._place.get(symbol)
+        if i is None:
             intercept, slope = self.intercept.mean(), self.slope.mean(axis=0)
+        else:
+            intercept, slope = self.intercept[i], self.slope[i]
         z = standardised(x, self.mean, self.deviation)
         # Not `z @ slope`: its bits depend on T, and bars that come later would change earlier rows.
         return np.exp(intercept + (z * slope).sum(axis=1))
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        """Row of each symbol."""
+        return {symbol: i for i, symbol in enumerate(self.symbols)}
 
 
 @remembered(KEPT)
@@ -77,7 +83,7 @@ def fit_harx(sample: Sample, rho: float) -> Harx:
     ).x
     a, b, d, (loc, skew, df) = _parts(best, s, f)
     return Harx(
-        sample.symbols, sample.mean, sample.deviation, a, b + d, float(loc), *_shape(skew, df)
+        sample.symbols, sample.mean, sample.deviation, a, b + d, float(loc), *natural(skew, df)
     )
 
 
@@ -89,7 +95,8 @@ def fit_horizons(history: Panel, horizons: Sequence[int], rho: float = RHO) -> t
         r = [cumulative_return(bars, h)[WARM_UP:] for bars in history]
         shrink = rho * np.sqrt(h) if np.isfinite(rho) else rho
         sample = sample_of(history.symbols, x, r, season_width(history.interval))
-        models.append(fit_harx(sample, shrink))
+        with stage("econometric fits"):  # of a tokeniser, too
+            models.append(fit_harx(sample, shrink))
     return tuple(models)
 
 
@@ -114,45 +121,27 @@ def _parts(theta: Floats, s: int, f: int) -> tuple[Floats, Floats, Floats, Float
     )
 
 
-def _shape(skew: float, df: float) -> tuple[float, float]:
-    """Free numbers -> skew in (-0.9, 0.9), df above 2.1."""
-    return 0.9 * float(np.tanh(skew)), 2.1 + float(np.exp(min(df, 6.0)))
-
-
-def _log_likelihood(z: Floats, shape: Floats) -> tuple[Floats, Floats]:
-    """ln g(z) and its derivative by z, each [N]."""
-    skew, df = _shape(shape[1], shape[2])
-    one = np.ones((1, 1))
-    density = SkewT(shape[0] * one, one, skew * one, df * one)
-    return density.logpdf(z[:, None])[:, 0], density.slope(z[:, None])[:, 0]
-
-
 def _loss(theta: Floats, sample: Sample, rho: float) -> tuple[float, Floats]:
-    """Mean negative log likelihood plus the shrinkage, and its gradient."""
+    """Mean negative log likelihood plus the shrinkage, and its gradient; symbol by symbol, for the
+    rows of one are read while they are near.
+    """
     s, f = len(sample.symbols), sample.x.shape[1]
     a, b, d, shape = _parts(theta, s, f)
-    which, x, n = sample.which, sample.x, len(sample.r)
-    log_scale = a[which] + x @ b + np.einsum("nf,nf->n", x, d[which])
-    log_scale = np.clip(log_scale, -WIDEST_LOG, WIDEST_LOG)
-    z = sample.r * np.exp(-log_scale)
-    value, slope = _log_likelihood(z, shape)
-    pull = 1 + z * slope  # d(-log likelihood) / d ln sigma
-    g_a = np.array([pull[rows].sum() for rows in sample.rows])
-    g_d = np.stack([pull[rows] @ x[rows] for rows in sample.rows])
-    g_shape = [_difference(z, shape, k) for k in range(3)]
-    loss = (log_scale - value).sum() + 0.5 * rho * (d**2).sum()
+    found, slopes = Likelihood(shape), b + d
+    loss, g_a, g_d = 0.0, np.empty(s), np.empty((s, f))
+    for i, own in enumerate(sample.rows):
+        x = sample.x[own]
+        log_scale = np.clip(a[i] + x @ slopes[i], -WIDEST_LOG, WIDEST_LOG)
+        z = sample.r[own] * np.exp(-log_scale)
+        pull = 1 + z * found.slope(z)  # d(-log likelihood) / d ln sigma
+        loss += float(log_scale.sum())
+        g_a[i], g_d[i] = pull.sum(), pull @ x
+    loss += 0.5 * rho * (d**2).sum() - found.total
     g_b, g_own = g_d.sum(axis=0), g_d + rho * d
     season, more = slice(f - sample.season, f), max(RHO - rho, 0.0)
     loss += 0.5 * RHO * (b[season] ** 2).sum() + 0.5 * more * (d[:, season] ** 2).sum()
     g_b[season] += RHO * b[season]
     g_own[:, season] += more * d[:, season]
-    own = g_own.ravel() if theta.size > s + f + 3 else []
-    return float(loss) / n, np.concatenate((g_a, g_b, own, g_shape)) / n
-
-
-def _difference(z: Floats, shape: Floats, k: int) -> float:
-    """Derivative of the summed loss by one parameter of the shape."""
-    step = np.zeros(3)
-    step[k] = STEP
-    up, down = (_log_likelihood(z, shape + sign * step)[0].sum() for sign in (1, -1))
-    return -(up - down) / (2 * STEP)
+    flat = g_own.ravel() if theta.size > s + f + 3 else []
+    n = len(sample.r)
+    return float(loss) / n, np.concatenate((g_a, g_b, flat, -found.by_shape)) / n

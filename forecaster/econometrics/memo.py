@@ -11,12 +11,15 @@ from dataclasses import fields, is_dataclass
 from functools import wraps
 from hashlib import blake2b
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from forecaster.bars import Bars, Floats
+
 P = ParamSpec("P")
 R = TypeVar("R")
-_EVERY: list[OrderedDict[bytes, Any]] = []
+_EVERY: list[OrderedDict[bytes, Any] | WeakKeyDictionary[Bars, Floats]] = []
 
 
 def remembered(most: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -39,6 +42,22 @@ def remembered(most: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return call
 
     return wrap
+
+
+def per_bars(of: Callable[[Bars], Floats]) -> Callable[[Bars], Floats]:
+    """Keep the array of each `Bars` as long as they live, unwritable: several fits want it."""
+    kept: WeakKeyDictionary[Bars, Floats] = WeakKeyDictionary()
+    _EVERY.append(kept)
+
+    @wraps(of)
+    def call(bars: Bars) -> Floats:
+        if bars not in kept:
+            found = of(bars)
+            found.flags.writeable = False
+            kept[bars] = found
+        return kept[bars]
+
+    return call
 
 
 def forget() -> None:

@@ -6,8 +6,10 @@ T bars of one symbol, F regressors. Row t is computed from bars <= t.
 """
 
 import numpy as np
+import pandas as pd
 
 from forecaster.bars import Bars, Floats
+from forecaster.econometrics.memo import per_bars
 from forecaster.econometrics.season import is_intraday, session_clock
 from forecaster.features import (
     SLOW,
@@ -38,6 +40,7 @@ WINDOW = 66  # bars: the longest mean, and the window of the floor
 FLOOR = 0.02  # of the window's median
 
 
+@per_bars
 def regressors(bars: Bars) -> Floats:
     """[T, F] REGRESSORS, then SEASON of bars within a day; NaN where a window is not full yet or
     volume is unknown.
@@ -46,7 +49,7 @@ def regressors(bars: Bars) -> Floats:
     logs and of range variances; leverage terms as in Corsi and Reno (JBES 2012).
     """
     log_return, variance = log_returns(bars), range_variance(bars)
-    log_variance = np.log(floored(variance))
+    log_variance = np.log(floored_variance(bars))
     means = tuple(trailing_sum(log_variance, n) / n for n in MEANS)
     sums = tuple(trailing_sum(log_return, n) for n in (5, 22))
     bias = range_bias(causal_scale(log_return**2, SLOW), causal_scale(variance, SLOW))
@@ -73,14 +76,15 @@ def regressor_columns(
     return np.stack([log_variance, *means, *leverage, *others], axis=-1)
 
 
+@per_bars
+def floored_variance(bars: Bars) -> Floats:
+    """[T] the floored range variance of each bar."""
+    return floored(range_variance(bars))
+
+
 def floored(variance: Floats) -> Floats:
     """[T] at least FLOOR of the median of the last WINDOW values, and above zero. Causal."""
-    padded = np.concatenate((np.full(WINDOW - 1, np.nan), variance))
     if not len(variance):  # a symbol that is not there yet
         return variance
-    windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)
-    with np.errstate(all="ignore"):
-        known = np.isfinite(windows).any(axis=1)
-        median = np.full(len(variance), np.nan)
-        median[known] = np.nanmedian(windows[known], axis=1)
+    median = pd.Series(variance).rolling(WINDOW, min_periods=1).median().to_numpy()
     return np.maximum(np.maximum(variance, FLOOR * median), 1e-12)

@@ -11,9 +11,9 @@ S symbols, F regressors, T bars.
 import numpy as np
 
 from forecaster.bars import Bars, Floats
-from forecaster.econometrics.regressors import floored
+from forecaster.econometrics.regressors import floored_variance
 from forecaster.econometrics.sample import Sample
-from forecaster.features import range_variance, trailing_sum
+from forecaster.features import trailing_sum
 
 # The pull of a symbol's slopes to the common ones: HARX's RHO in this loss. Slopes of a log
 # variance are twice those of a log scale, and the errors' variance times root h is about one.
@@ -27,9 +27,7 @@ def log_variance_ahead(bars: Bars, horizon: int) -> Floats:
     """
     out = np.full(len(bars), np.nan)
     if horizon < len(bars):
-        out[:-horizon] = np.log(trailing_sum(floored(range_variance(bars)), horizon) / horizon)[
-            horizon:
-        ]
+        out[:-horizon] = np.log(trailing_sum(floored_variance(bars), horizon) / horizon)[horizon:]
     return out
 
 

@@ -13,6 +13,7 @@ from forecaster.bars import Floats, Panel
 from forecaster.config import LearnerConfig
 from forecaster.distributions import Binned, SkewT
 from forecaster.errors import UsageError
+from forecaster.learner.asked import Asked
 from forecaster.learner.company import questions, sequences_a_pass, training_windows
 from forecaster.learner.heads import build_head
 from forecaster.learner.market import Market
@@ -42,9 +43,11 @@ class FittedLearner:
             raise UsageError(
                 f"horizons {tuple(horizons)} asked, {self.tokenizer.horizons} learnt: ask for those"
             )
-        members = tokenise(past, self.tokenizer)
+        # Who is not asked is not tokenised, unless all symbols are read together.
+        together = self.config.panel is not None
+        members = (tokenise if together else Asked)(past, self.tokenizer)
         said = self._answers(past, members, origins)
-        where = list(zip(origins.member, origins.bar, strict=True))
+        where = list(zip(origins.member.tolist(), origins.bar.tolist(), strict=True))
         locs = np.array([members[i].locs[t] for i, t in where])
         scales = np.array([members[i].scales[t] for i, t in where])
         if self.config.head == "student_t":
@@ -58,7 +61,7 @@ class FittedLearner:
         weights = weights * (self.tokenizer.bin_masses() > 0)
         return weights / weights.sum(axis=-1, keepdims=True)
 
-    def _answers(self, past: Panel, members: list[Member], origins: Origins) -> Floats:
+    def _answers(self, past: Panel, members: Sequence[Member], origins: Origins) -> Floats:
         """[N, H, ...] what all networks together say at each origin."""
         c = self.config
         if c.panel is None:

@@ -27,6 +27,7 @@ from forecaster.learner.network import BarNetwork
 from forecaster.learner.steps import steps_for
 from forecaster.learner.translation import translated
 from forecaster.learner.windows import Member, TrainingWindows, skipped, tokenise
+from forecaster.stages import stage
 from forecaster.tokens import BarTokenizer, fit_tokenizer
 
 
@@ -69,7 +70,7 @@ class BackboneForecaster:
             seed = 1000 * self.seed + number
             network = self.network(tokenizer, seed, symbols)
             windows = self._windows(history, members, seed)
-            with translated():
+            with translated(), stage("training"):
                 fit(
                     network,
                     partial(self._loss, network, windows),
@@ -98,7 +99,8 @@ class BackboneForecaster:
     def _prepared(
         self, history: Panel, horizons: Sequence[int]
     ) -> tuple[BarTokenizer, list[Member]]:
-        tokenizer = fit_tokenizer(history, horizons, self.config)
+        with stage("features and tokens"):
+            tokenizer = fit_tokenizer(history, horizons, self.config)
         return tokenizer, tokenise(history, tokenizer)
 
     def _windows(

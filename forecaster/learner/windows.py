@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forecaster.bars import Floats, Panel
+from forecaster.bars import Bars, Floats, Panel
 from forecaster.config import LearnerConfig
 from forecaster.errors import DataError
 from forecaster.features import WARM_UP, features
 from forecaster.learner.levels import LevelBars
 from forecaster.learner.window import Window
 from forecaster.protocol import Origins
+from forecaster.stages import stage
 from forecaster.tokens import BarTokenizer
 
 # Windows a step where only the last bar of each is scored, times those where nearly all are.
@@ -79,22 +80,24 @@ class Batch:
 
 def tokenise(panel: Panel, tokenizer: BarTokenizer) -> list[Member]:
     """Every member's bars, targets included where they have ended inside the panel."""
-    if tokenizer.kind == "levels":
-        return [LevelBars(bars, tokenizer) for bars in panel]
-    out: list[Member] = []
-    for bars in panel:
-        known = features(bars)
-        out.append(
-            TokenisedBars(
-                tokens=tokenizer.encode(known),
-                inputs=tokenizer.inputs(bars, known),
-                targets=tokenizer.targets(bars, known),
-                returns=tokenizer.standardised_returns(bars, known).astype(np.float32),
-                locs=tokenizer.locs(bars, known),
-                scales=tokenizer.scales(bars, known),
-            )
+    return [tokenised(bars, tokenizer, taught=True) for bars in panel]
+
+
+def tokenised(bars: Bars, tokenizer: BarTokenizer, *, taught: bool) -> Member:
+    """One member; without targets where it is not to be taught."""
+    with stage("features and tokens"):
+        if tokenizer.kind == "levels":
+            return LevelBars(bars, tokenizer)
+        known, nothing = features(bars), np.empty((len(bars), 0))
+        returns = tokenizer.standardised_returns(bars, known) if taught else nothing
+        return TokenisedBars(
+            tokens=tokenizer.encode(known),
+            inputs=tokenizer.inputs(bars, known),
+            targets=tokenizer.targets(bars, known) if taught else nothing.astype(np.int64),
+            returns=returns.astype(np.float32),
+            locs=tokenizer.locs(bars, known),
+            scales=tokenizer.scales(bars, known),
         )
-    return out
 
 
 def skipped(batch: Batch, learner: LearnerConfig) -> int:

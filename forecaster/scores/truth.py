@@ -23,8 +23,12 @@ def question(panel: Panel, origins: Origins, horizons: Sequence[int]) -> Keys:
     for m, bars in enumerate(panel):
         rows = origins.member == m
         at = origins.bar[rows]
+        if not len(at):
+            continue
         cutoff[rows] = bars.opened_at[at]
-        labels = np.concatenate((bars.opened_at, _later(bars, max(steps))))
+        labels = bars.opened_at
+        if at.max() + max(steps) >= len(bars):
+            labels = np.concatenate((labels, _later(bars, max(steps))))
         ds[rows] = labels[at[:, None] + np.array(steps)]
     return Keys(names[origins.member], cutoff, ds, steps)
 
@@ -44,17 +48,16 @@ def with_truth(table: pa.Table, panel: Panel) -> pa.Table:
 
     Raises DataError for another target, a symbol that the panel has not, or a cutoff without a bar.
     """
-    targets = set(table["target_name"].to_pylist()) - {TARGET}
+    targets = set(table["target_name"].unique().to_pylist()) - {TARGET}
     if targets:
         raise DataError(f"target_name {min(targets)!r}: only {TARGET} has a truth here")
     found = np.full(len(table), np.nan)
-    names = np.asarray(table["unique_id"].to_pylist(), dtype=object)
     cutoff, steps = table["cutoff"].to_numpy(), table["h"].to_numpy()
     members = {str(bars.symbol): bars for bars in panel}
-    for name in np.unique(names):
+    for name, rows in _rows_by_symbol(table):
         if name not in members:
             raise DataError(f"{name}: predictions have it, the bars ({', '.join(members)}) do not")
-        bars, rows = members[name], names == name
+        bars = members[name]
         at = np.searchsorted(bars.opened_at, cutoff[rows])
         missing = bars.opened_at[np.minimum(at, len(bars) - 1)] != cutoff[rows]
         if missing.any():
@@ -69,14 +72,23 @@ def with_truth(table: pa.Table, panel: Panel) -> pa.Table:
 def realised_variance(table: pa.Table, panel: Panel) -> Floats:
     """[rows] range variance summed over the bars (cutoff, cutoff + h] of each row of a table."""
     found = np.full(len(table), np.nan)
-    names = np.asarray(table["unique_id"].to_pylist(), dtype=object)
     cutoff, steps = table["cutoff"].to_numpy(), table["h"].to_numpy()
-    for bars in panel:
-        rows = names == str(bars.symbol)
+    members = {str(bars.symbol): bars for bars in panel}
+    for name, rows in _rows_by_symbol(table):
+        bars = members[name]
         total = np.nancumsum(range_variance(bars))
         at = np.searchsorted(bars.opened_at, cutoff[rows])
         found[rows] = total[at + steps[rows]] - total[at]
     return found
+
+
+def _rows_by_symbol(table: pa.Table) -> list[tuple[str, NDArray[np.int64]]]:
+    """Symbols in order with the rows of each: a mask a symbol would cost symbols x rows."""
+    coded = table["unique_id"].combine_chunks().dictionary_encode()
+    codes, names = coded.indices.to_numpy(), coded.dictionary.to_pylist()
+    order = np.argsort(codes, kind="stable")
+    rows = np.split(order, np.searchsorted(codes[order], np.arange(1, len(names))))
+    return sorted(zip(names, rows, strict=True), key=lambda pair: pair[0]) if names else []
 
 
 def _returns(bars: Bars, at: NDArray[np.int64], steps: NDArray[np.int64]) -> Floats:

@@ -6,6 +6,7 @@ of the return in units of that scale.
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -56,6 +57,7 @@ class HarxRecord(Record):
     skew: float
     df: float
 
+    @cached_property
     def model(self) -> Harx:
         """The Harx."""
         return Harx(
@@ -83,7 +85,7 @@ class HarxPrior(Record):
 
     def scales_at(self, symbol: str, x: Floats, scale: Floats) -> Floats:  # noqa: ARG002  likewise
         """Regressors [N, F] and range scales [N] of a symbol's bars -> [N, H]."""
-        return np.stack([m.model().scale(symbol, x) for m in self.models], axis=1)
+        return np.stack([m.model.scale(symbol, x) for m in self.models], axis=1)
 
     def base(self) -> SkewT:
         """[1, H] the shapes."""

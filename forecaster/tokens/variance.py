@@ -7,6 +7,7 @@ T bars of one symbol, H horizons, K bins, F regressors.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,14 +42,20 @@ class LevelRecord(Record):
 
     def expected(self, symbol: str, x: Floats) -> Floats:
         """Regressors [T, F] -> [T]; an unseen symbol gets the mean intercept and slopes."""
-        intercept, slope = np.array(self.intercept), np.array(self.slope)
-        if symbol in self.symbols:
-            i = self.symbols.index(symbol)
-            a, b = intercept[i], slope[i]
-        else:
-            a, b = intercept.mean(), slope.mean(axis=0)
+        a, b = self._own.get(symbol) or self._mean
         z = standardised(x, np.array(self.mean), np.array(self.deviation))
         return a + (z * b).sum(axis=1)  # not `z @ b`, whose bits depend on T
+
+    @cached_property
+    def _own(self) -> dict[str, tuple[float, Floats]]:
+        """Intercept and slopes by symbol."""
+        rows = zip(self.symbols, self.intercept, np.array(self.slope), strict=True)
+        return {symbol: (a, b) for symbol, a, b in rows}
+
+    @cached_property
+    def _mean(self) -> tuple[float, Floats]:
+        """Those of all symbols."""
+        return float(np.array(self.intercept).mean()), np.array(self.slope).mean(axis=0)
 
 
 class VarianceTokens(Record):

@@ -189,7 +189,7 @@ def trusting() -> None:
     """The same, and a resume that takes what it finds for whole."""
     from backbones import checkpoint
     from backbones.checkpoint import files
-    from forecaster import backtest
+    from forecaster import cells
 
     def newest(folder: Path) -> Path:
         return max(folder.glob("step-*"))
@@ -203,7 +203,7 @@ def trusting() -> None:
     in_place()
     exchange(checkpoint.latest, newest)
     exchange(files.checked_bytes, unchecked)
-    exchange(backtest._kept, there)  # pyright: ignore[reportPrivateUsage]
+    exchange(cells.kept, there)
 
 
 def swallowing() -> None:

@@ -14,6 +14,7 @@ from forecaster.econometrics import memo
 from forecaster.econometrics import regressors as regressor_module
 from forecaster.econometrics import season as season_module
 from forecaster.econometrics.harx import RHO, fit_harx, fit_horizons
+from forecaster.econometrics.memo import forget
 from forecaster.econometrics.regressors import REGRESSORS, regressors
 from forecaster.econometrics.sample import Sample
 from forecaster.econometrics.season import SEASON, SessionClock, season_width, session_clock
@@ -115,6 +116,7 @@ def test_a_clock_that_looks_up_the_next_label_is_caught(monkeypatch: pytest.Monk
 
 
 def log_scores(bars: Bars, name: str, fitted_until: int, horizon: int = 1) -> Floats:
+    forget()  # the regressors of these bars: the law of a season may be another by now
     fitted = BASELINES[name].fit(Panel((bars.head(fitted_until),)), (horizon,))
     at = np.arange(fitted_until, len(bars) - horizon)
     origins = Origins(np.zeros(len(at), dtype=np.int64), at)

@@ -19,7 +19,6 @@ from forecaster.store import Store
 from forecaster.symbols import Symbol
 
 EXAMPLE = Path(__file__).with_name("prices.py").read_text()
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 HOSTILE = """
 from dataclasses import replace
 from forecaster.sources import delivery
@@ -141,8 +140,7 @@ def database(path: Path) -> Path:
     return path
 
 
-def test_the_example_brings_its_bars_and_is_short(here: Path) -> None:
-    assert EXAMPLE.count("\n") <= 40
+def test_the_example_brings_its_bars(here: Path) -> None:
     path = database(here / "prices.db")
     name = "own_prices:Prices"
     report = fetch(FetchRequest(source=name, path=path, store=here / "data"))
@@ -156,12 +154,6 @@ def test_the_example_brings_its_bars_and_is_short(here: Path) -> None:
     assert store.quality(store.entries()[0]) is not None
     again = fetch(FetchRequest(source=name, path=path, store=here / "data", symbols=("IBM",)))
     assert again.records[0].status == "same"
-
-
-def test_the_readme_shows_this_example() -> None:
-    """Any Python block of the README that names its file in the first line is that file."""
-    for block in re.findall(r"^```python\n(# \w+\.py: .*?)^```", README, re.M | re.S):
-        assert block == EXAMPLE
 
 
 CASES = {

@@ -1,0 +1,138 @@
+"""One fold of one model: the unit that is computed, kept, and skipped when it is there."""
+
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import pyarrow as pa
+
+from forecaster import frames, scores
+from forecaster.atomic import commit_bytes
+from forecaster.bars import Panel
+from forecaster.distributions import Distribution
+from forecaster.errors import CheckpointError, StorageError
+from forecaster.folds import Fold
+from forecaster.protocol import Forecaster, Origins
+from forecaster.runs import RunFolder
+from forecaster.stages import account, stage
+
+PORTION = 4096  # origins, of whole symbols, that are forecast and scored at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One fold of one model: the unit that is computed, kept, and skipped when it is there."""
+
+    fold: Fold
+    forecaster: Forecaster
+
+    @property
+    def name(self) -> str:
+        """File name without suffix."""
+        return f"fold-{self.fold.index:03d}.{self.forecaster.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class CellResult:
+    """What one cell gave."""
+
+    name: str
+    predictions: pa.Table
+    scores: pa.Table
+    record: dict[str, Any]  # model, fold, seconds of fit and forecast, notes
+
+
+def run_cell(panel: Panel, horizons: tuple[int, ...], run_id: str, cell: Cell) -> CellResult:
+    """Fit on the fold's history, forecast from what was known, and only then score.
+
+    Forecasts are made and scored a portion of the origins at a time: memory is that of a portion.
+    """
+    with account() as spent:
+        began = time.perf_counter()
+        with stage("econometric fits"):
+            fitted = cell.forecaster.fit(cell.fold.history(panel), horizons)
+        fit_seconds, forecast_seconds = time.perf_counter() - began, 0.0
+        origins, past = cell.fold.origins(panel), cell.fold.past(panel)
+        asked = _Asked(panel, horizons, run_id, cell)
+        predictions, scored = [], []
+        for some in origins.portions(PORTION):
+            began = time.perf_counter()
+            with stage("forecasting"):
+                distribution = fitted.forecast(past, some, horizons)
+            forecast_seconds += time.perf_counter() - began
+            with stage("scoring"):
+                table, marks = _scored(asked, some, distribution)
+            predictions.append(table)
+            scored.append(marks)
+            del distribution  # before the next portion's is made
+        with stage("scoring"):
+            tables = frames.merge(predictions), frames.merge(scored)
+    return CellResult(
+        cell.name,
+        *tables,
+        record={
+            "model": cell.forecaster.name,
+            "fold": cell.fold.index,
+            "run_id": run_id,
+            "fit_seconds": round(fit_seconds, 3),
+            "forecast_seconds": round(forecast_seconds, 3),
+            "stages": spent,
+            "notes": list(fitted.notes),
+        },
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What the portions of a cell share."""
+
+    panel: Panel
+    horizons: tuple[int, ...]
+    run_id: str
+    cell: Cell
+
+
+def _scored(
+    asked: _Asked, origins: Origins, distribution: Distribution
+) -> tuple[pa.Table, pa.Table]:
+    """Predictions, finished before the truth is looked up, and scores."""
+    panel, model, fold = asked.panel, asked.cell.forecaster.name, asked.cell.fold.index
+    # The labels of later sessions come from the calendar: they tell nothing of prices.
+    keys = scores.question(panel, origins, asked.horizons)
+    provenance = frames.Provenance(asked.run_id, fold, panel.interval)
+    table = frames.forecast_table(keys, distribution, model, provenance)
+    y, _ = scores.truth(panel, origins, asked.horizons)
+    return scores.with_truth(table, panel), scores.score(keys, distribution, y, model, fold)
+
+
+def keep(run: RunFolder, result: CellResult) -> None:
+    """Tables first, the record last: a cell is there when its record is."""
+    folder = run.path / "folds"
+    folder.mkdir(parents=True, exist_ok=True)
+    digests = {}
+    for name, table in (("predictions", result.predictions), ("scores", result.scores)):
+        data = frames.to_parquet_bytes(table, {})
+        digests[name] = commit_bytes(folder / f"{result.name}.{name}.parquet", data)
+    run.write_json(f"folds/{result.name}.json", result.record | {"sha256": digests})
+
+
+def kept(run: RunFolder, cell: Cell, run_id: str) -> bool:
+    """Whether the cell is complete; StorageError where its files are not what was written.
+
+    Raises CheckpointError for a cell of another config or of other bars.
+    """
+    if not (run.path / "folds" / f"{cell.name}.json").exists():
+        return False
+    record = run.read_json(f"folds/{cell.name}.json")
+    if record["run_id"] != run_id:
+        raise CheckpointError(
+            f"{run.path}/folds/{cell.name} is of run {record['run_id']}, not of {run_id}:"
+            " start a new run"
+        )
+    digests = record["sha256"]
+    for name, digest in digests.items():
+        path = run.path / "folds" / f"{cell.name}.{name}.parquet"
+        if not path.exists() or sha256(path.read_bytes()).hexdigest() != digest:
+            raise StorageError(f"{path} is not what was written; delete it and its .json, resume")
+    return True

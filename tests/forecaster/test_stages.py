@@ -1,0 +1,131 @@
+"""Where time goes: stages add up, and tables written piece by piece are the same files."""
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from panels import garch_panel
+
+from forecaster import frames, key_order, parquet_chunks, stages
+from forecaster.backtest import Cell, run_cell
+from forecaster.baselines import BASELINES
+from forecaster.folds import Schedule, walk_forward
+from forecaster.protocol import Origins
+
+SCHEDULE = Schedule(test_from=np.datetime64("2002-06-01"), refit_every=120)
+
+
+def spun(seconds: float) -> None:
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+
+
+def test_a_stage_inside_another_is_taken_out_of_it():
+    with stages.account() as spent:
+        began = time.process_time()
+        with stages.stage("scoring"):
+            spun(0.01)
+            with stages.stage("forecasting"):
+                spun(0.03)
+            spun(0.01)
+        whole = time.process_time() - began
+    assert sum(spent.values()) == pytest.approx(whole, abs=1e-3)
+    assert spent["forecasting"] >= 0.03
+    assert 0.02 <= spent["scoring"] <= whole - 0.03
+
+
+def test_an_account_inside_another_keeps_its_own():
+    with stages.account() as outer, stages.stage("writing"):
+        spun(0.01)
+        with stages.account() as inner, stages.stage("scoring"):
+            spun(0.03)
+    assert set(inner) == {"scoring"}
+    assert set(outer) == {"writing"}
+    assert inner["scoring"] >= 0.03 > outer["writing"] >= 0.01
+
+
+def test_a_stage_that_fails_is_closed():
+    with stages.account() as spent:
+        with pytest.raises(ValueError, match="lost"), stages.stage("summary"):
+            raise ValueError("lost")
+        spun(0.02)
+    assert spent.get("summary", 0.0) < 0.02
+
+
+def test_accounts_are_added_in_the_order_of_a_run():
+    total = stages.added([{"scoring": 1.0}, {"reading": 0.5, "scoring": 2.0}])
+    assert (total["scoring"], total["reading"], total["report"]) == (3.0, 0.5, 0.0)
+    assert tuple(total) == stages.STAGES
+    told = stages.told(total, "2 processes")
+    assert told == (
+        "CPU-seconds by stage, 2 processes: reading 0.5 (14%), scoring 3.0 (86%); 3.5 in all"
+    )
+
+
+def tables() -> list[pa.Table]:
+    """Predictions of three models, each in order."""
+    panel = garch_panel(900, 3)
+    fold = walk_forward(panel, SCHEDULE)[0]
+    names = sorted(("random_walk", "drift", "volatility_20"))
+    return [run_cell(panel, (1, 5), "x", Cell(fold, BASELINES[n])).predictions for n in names]
+
+
+def whole(parts: list[pa.Table]) -> bytes:
+    return frames.to_parquet_bytes(frames.merge(parts), {"a": 1})
+
+
+def chunked(parts: list[pa.Table]) -> bytes:
+    chunks: Iterator[bytes] = parquet_chunks.parquet_chunks(parts, frames.PREDICTIONS, {"a": 1})
+    return b"".join(chunks)
+
+
+def test_a_file_made_model_by_model_is_that_of_one_write():
+    assert chunked(tables()) == whole(tables())
+
+
+def test_rows_are_cut_into_groups_as_one_write_cuts_them(monkeypatch: pytest.MonkeyPatch):
+    parts = tables()
+    monkeypatch.setattr(parquet_chunks, "GROUP", 257)
+    found = pq.ParquetFile(pa.BufferReader(chunked(parts)))
+    groups = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]
+    rows = sum(map(len, parts))
+    assert groups == [257] * (rows // 257) + [rows % 257]
+    assert found.read().replace_schema_metadata(None).equals(frames.merge(parts))
+
+
+def test_models_out_of_order_are_refused():
+    with pytest.raises(ValueError, match="random_walk comes after volatility_20"):
+        chunked(tables()[::-1])
+
+
+def test_portions_are_whole_members_and_all_of_them():
+    origins = Origins(np.repeat([0, 1, 2, 5], [3, 4, 2, 6]), np.arange(15))
+    found = list(origins.portions(5))
+    assert [each.member.tolist() for each in found] == [[0] * 3 + [1] * 4, [2] * 2 + [5] * 6]
+    assert np.concatenate([each.bar for each in found]).tolist() == list(range(15))
+    assert len(list(origins.portions(100))) == 1
+
+
+@pytest.mark.parametrize("name", ["historical_250", "har_empirical", "garch_student_t"])
+def test_portions_change_no_bit(name: str, monkeypatch: pytest.MonkeyPatch):
+    panel = garch_panel(900, 4)
+    cell = Cell(walk_forward(panel, SCHEDULE)[0], BASELINES[name])
+    at_once = run_cell(panel, (1, 5), "x", cell)
+    monkeypatch.setattr("forecaster.cells.PORTION", 1)
+    in_parts = run_cell(panel, (1, 5), "x", cell)
+    assert in_parts.predictions.equals(at_once.predictions)
+    assert in_parts.scores.equals(at_once.scores)
+
+
+def test_a_table_is_put_in_order_as_arrow_does():
+    names = np.array(["b", "B", "\u00e4", "a", "b"] * 3, dtype=object)
+    table = pa.table({"name": names, "n": np.arange(15)[::-1], "null": [None, *range(14)]})
+    found, same = key_order.in_key_order(table, ("name", "n"))
+    assert found.equals(table.sort_by([("name", "ascending"), ("n", "ascending")]).combine_chunks())
+    assert not same.any()
+    twice = key_order.in_key_order(pa.concat_tables([found, found.slice(0, 1)]), ("name", "n"))
+    assert twice[1].tolist() == [False, True] + 14 * [False]
