@@ -69,17 +69,11 @@ def list_presets(json_: bool) -> None:
 @data_folder
 @as_json
 @reported
-def train(
-    strategy: Any, device: Any, compiled: bool, dry_run: bool, json_: bool, **options: Any
-) -> None:
+def train(json_: bool, **options: Any) -> None:
     """Train a language model on a text."""
-    from .commands.training import train_by_ranks
-    from .distributed.launch import joined
-    from .language import TrainRequest
+    from .commands.training import train_here
 
-    with joined(strategy, device, compiled=compiled, tell=tell) as ranks:
-        found = train_by_ranks(TrainRequest(**options), ranks, progress, dry_run=dry_run)
-    if found:
+    if found := train_here(options, tell, progress):
         answer(found, json_=json_)
 
 

@@ -1,12 +1,14 @@
 """Train a plan in a folder, in one process or in several."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..by_hand import plainly
 from ..checkpoint import differences
 from ..distributed import ALONE, Ranks
 from ..embedding import vocabulary
@@ -56,7 +58,8 @@ def train_run(
     model = LanguageModel(plan.backbone).to(ranks.means.device)
     as_trained(model, plan.train.precision)
     if ranks.first and ranks is not ALONE:
-        ranks.tell(f"{ranks}; {plan.train.precision}; {kernels_of(model, text, plan)}")
+        with plainly() if ranks.means.compiled else nullcontext():  # as torch.compile has it
+            ranks.tell(f"{ranks}; {plan.train.precision}; {kernels_of(model, text, plan)}")
     trained = ranks.wrap(model)
     config = plan.model_dump(mode="json", exclude={"train"})
     with status(folder) if ranks.first else sigterm_raised():

@@ -11,6 +11,8 @@ from torch.nn import functional as F  # noqa: N812
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ..attention.short import Read
+
 KERNELS = {
     "aten::_scaled_dot_product_flash_attention": "flash",
     "aten::_scaled_dot_product_flash_attention_for_cpu": "flash",
@@ -68,16 +70,32 @@ class Calls(TorchFunctionMode):
 def attention_kernels(run: Callable[[], object]) -> str:
     """The kernels of the calls for attention in `run()`, in words, with the reason for a slow one.
 
-    "flash", or "flash 2, unfused 1 (query and value differ in width, 8 and 16)".
+    "flash", or "flash 2, unfused 1 (query and value differ in width, 8 and 16)"; "by hand" is
+    `attention.short`, of which a tensor that `run` returns keeps the record.
     """
     with Kernels() as kernels, Calls(kernels) as calls:
-        run()
+        out = run()
     found = kernels.found
+    if by_hand := read_by_hand(out):
+        found["by hand"] = by_hand
     if not found:
         return "none"
     names = list(found) if len(found) == 1 else [f"{name} {found[name]}" for name in found]
     reasons = f" ({'; '.join(dict.fromkeys(calls.reasons))})" if calls.reasons else ""
     return f"{', '.join(names)}{reasons}"
+
+
+def read_by_hand(out: object) -> int:
+    """How many maps' reads with a derivative by hand a result comes from."""
+    left = [out.grad_fn] if isinstance(out, Tensor) else []
+    seen = set(left)
+    while left:
+        node = left.pop()
+        for following, _ in node.next_functions if node is not None else ():
+            if following is not None and following not in seen:
+                seen.add(following)
+                left.append(following)
+    return sum(node is not None and node.name() == f"{Read.__name__}Backward" for node in seen)
 
 
 def why_not_flash(

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from variants import SMALL_PRESETS, VARIANTS
 
+from backbones.by_hand import plainly
 from backbones.config import BackboneConfig
 from backbones.losses import cross_entropy
 from backbones.model import LanguageModel
@@ -32,17 +34,16 @@ PLAIN = {name: config.replace(dropout=0.0) for name, config in VARIANTS.items()}
 def outputs(
     config: BackboneConfig, device: str, precision: Precision, *, fused: bool
 ) -> tuple[Tensor, Tensor]:
-    """Logits, and all gradients in one row, in float32 on the CPU."""
+    """Logits, and all gradients in one row, in float32 on the CPU; `fused`: as training has it."""
     torch.manual_seed(5)
     model = LanguageModel(config).to(device)
     ids = torch.randint(11, (4, 10)).to(device)
-    backends = [] if fused else [SDPBackend.MATH]
-    with computing(precision, torch.device(device)):
-        if backends:
-            with sdpa_kernel(backends):
-                logits = model(ids[:, :-1])
-        else:
-            logits = model(ids[:, :-1])
+    with ExitStack() as how:
+        how.enter_context(computing(precision, torch.device(device)))
+        if not fused:
+            how.enter_context(plainly())
+            how.enter_context(sdpa_kernel([SDPBackend.MATH]))
+        logits = model(ids[:, :-1])
     cross_entropy(logits, ids[:, 1:]).backward()
     gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
     return logits.detach().float().cpu(), torch.cat(gradients).float().cpu()
@@ -97,6 +98,10 @@ def test_every_preset_attends_by_a_fused_kernel_in_bfloat16(name: str, device: s
     with computing("bf16-mixed", torch.device(device)):
         found = attention_kernels(lambda: model(ids))
     assert found in {"flash", "cudnn"}, found
+    if device == "cpu":
+        assert attention_kernels(lambda: model(ids)) == "by hand"
+        with plainly():
+            assert attention_kernels(lambda: model(ids)) == "flash"
 
 
 # from the command line
