@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from forecaster.commands.shared import BASELINES, FILE, FOLDER, PRESET, options, run_of
+from forecaster.commands.shared import BASELINES, FILE, PRESET, options, run_of
 
 
 @click.group()
