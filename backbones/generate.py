@@ -37,7 +37,7 @@ def generate(
     return torch.cat((ids, *stream(model, ids, count, sampling, padding)), dim=-1)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def stream(
     model: LanguageModel,
     ids: Tensor,
@@ -47,7 +47,8 @@ def stream(
 ) -> Iterator[Tensor]:
     """`count` tokens more than ids [B, T], T >= 1, each [B, 1], as soon as it is drawn.
 
-    The model should be in eval mode.
+    The model should be in eval mode. Tokens are of torch's inference mode: a copy of one may enter
+    a graph, as what `generate` puts together may.
 
     Shorter prompts are padded on the left, `padding` [B] says by how much (see `left_padded`): each
     row is continued as if it were alone, though of the draws of one seed.
@@ -58,15 +59,6 @@ def stream(
     """
     if ids.shape[-1] == 0:
         raise ValueError("the prompt is empty: at least one token is wanted")
-    with torch.inference_mode():
-        drawn = continued(model, ids, count, sampling, padding)
-    return drawn.clone()  # outside of that mode: what comes back may be trained on
-
-
-def continued(
-    model: LanguageModel, ids: Tensor, count: int, sampling: Sampling, padding: Tensor | None
-) -> Tensor:
-    """`generate`, without gradients."""
     window = window_of(model, sampling)
     draw = torch.Generator().manual_seed(sampling.seed)
     starts = [0] * len(ids) if padding is None else starts_of(padding, ids)
