@@ -58,15 +58,6 @@ def stream(
     """
     if ids.shape[-1] == 0:
         raise ValueError("the prompt is empty: at least one token is wanted")
-    with torch.inference_mode():
-        drawn = continued(model, ids, count, sampling, padding)
-    return drawn.clone()  # outside of that mode: what comes back may be trained on
-
-
-def continued(
-    model: LanguageModel, ids: Tensor, count: int, sampling: Sampling, padding: Tensor | None
-) -> Tensor:
-    """`generate`, without gradients."""
     window = window_of(model, sampling)
     draw = torch.Generator().manual_seed(sampling.seed)
     starts = [0] * len(ids) if padding is None else starts_of(padding, ids)
@@ -77,7 +68,9 @@ def continued(
             kept = max(1, window // 2)
             starts = [end - kept if end - start > window else start for start in starts]
             caches, new = opened(model, ids, starts)
-        new = next_token(model(new, caches)[:, -1], sampling, draw)
+        with torch.inference_mode():
+            new = next_token(model(new, caches)[:, -1], sampling, draw)
+        new = new.clone()  # outside of that mode: what comes back may be trained on
         ids = torch.cat((ids, new), dim=-1)
         yield new
 
