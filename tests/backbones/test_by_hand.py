@@ -249,6 +249,34 @@ def test_products_are_those_of_torch_with_and_without_onednn(
         torch.testing.assert_close(torchs_product(x, weight, bias), out, rtol=1e-4, atol=1e-4)
 
 
+def in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """Shapes of the factors that reach oneDNN with gaps, in a step of that preset."""
+    found: list[torch.Size] = []
+
+    def seen(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        found.extend(
+            f.shape for f in (x, weight) if not (f.is_contiguous() or f.mT.is_contiguous())
+        )
+        return F.linear(x, weight, bias)
+
+    monkeypatch.setattr(products, "onednn", seen)
+    monkeypatch.setattr(products, "WORTH_IT", 0)
+    monkeypatch.setattr(products, "ONEDNN", True)
+    loss_and_slopes(roughened(SMALL_PRESETS[name], torch.float32), torch.randint(11, (2, 17)))
+    return found
+
+
+@pytest.mark.parametrize("name", SMALL_PRESETS)
+def test_onednn_is_given_factors_in_one_piece(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With gaps in the second one it was a thousand times slower, and MLA's step eleven times."""
+    assert in_pieces(name, monkeypatch) == []
+
+
+def test_planted_a_latent_that_is_half_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "dense", lambda x: x)
+    assert in_pieces("mla", monkeypatch)
+
+
 @pytest.mark.skipif(not products.ONEDNN, reason="this torch has no oneDNN")
 def test_onednn_is_asked_where_it_pays_and_never_in_float64() -> None:
     """By what is called, not by the clock."""
