@@ -61,24 +61,20 @@ def list_presets(json_: bool) -> None:
 @click.option("--steps", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--accumulate", type=click.IntRange(min=1), help="Parts of a batch, one at a time.")
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="E.g. train.lr=1e-3.")
-@click.option(
-    "--strategy", type=click.Choice(["single", "ddp", "fsdp"]), help="ddp, fsdp: under torchrun."
-)
+@click.option("--strategy", type=click.Choice(["single", "ddp", "fsdp"]), help="Under torchrun.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--compile", "compiled", is_flag=True, help="By torch.compile, which warms up.")
 @click.option("--out", type=FOLDER, help="A folder that does not exist yet.")
 @click.option("--resume", help="A run to go on with.", **RUN)
 @click.option("--dry-run", is_flag=True, help="Show the plan; train nothing.")
 @data_folder
 @as_json
 @reported
-def train(strategy: Any, dry_run: bool, json_: bool, **options: Any) -> None:
+def train(json_: bool, **options: Any) -> None:
     """Train a language model on a text."""
-    from .commands.training import train_by_ranks
-    from .distributed.launch import joined
-    from .language import TrainRequest
+    from .commands.training import train_here
 
-    with joined(strategy) as ranks:
-        found = train_by_ranks(TrainRequest(**options), ranks, shared.progress, dry_run=dry_run)
-    if found:
+    if found := train_here(options, tell, shared.progress):
         answer(found, json_=json_)
 
 

@@ -43,8 +43,7 @@ class RunFolder:
     ) -> "RunFolder":
         """A new folder, there with all that a resume needs (`data` is data.json), or not at all.
 
-        It is held by this process until `finish`. Raises UsageError where it exists, StorageError
-        where it cannot be made.
+        Held until `finish`. UsageError where it exists, StorageError where it cannot be made.
         """
         if path is None:
             now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")

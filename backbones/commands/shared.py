@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..train import StepReport
 
 P = ParamSpec("P")
+GRACE = 2.0  # seconds in which the first process of a run comes to say why it ends
 INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141  # 128 + the signal's number, as shells have it
 
 
@@ -66,7 +67,8 @@ def stop(error: BaseException, told: str, code: int) -> None:
 
     context, rank = click.get_current_context(), rank_here()
     if rank and isinstance(error, KeyboardInterrupt | RankError | DivergedError):
-        context.exit(code)  # the first process of the run says the same
+        time.sleep(GRACE)  # the first process says the same, and would be ended with this one
+        context.exit(code)
     if context.obj["debug"]:
         click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
     where = f"error in process {rank} of the run" if rank else "error"
@@ -76,6 +78,9 @@ def stop(error: BaseException, told: str, code: int) -> None:
 
 def be_reproducible() -> None:
     """One thread (small models are slower on two, and sums round differently), fixed algorithms."""
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # else CUDA's products are not fixed
     import torch
 
     torch.set_num_threads(1)
