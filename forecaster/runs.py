@@ -72,9 +72,8 @@ class RunFolder:
         """
         if not (path / "status.json").is_file():
             known = [each.path.name for each in list_runs(path.parent)]
-            hint = (
-                suggestion(path.name, known) or f"; make one with: forecaster {kind or 'backtest'}"
-            )
+            make = f"; make one with: forecaster {kind or 'backtest'}"
+            hint = suggestion(path.name, known) or make
             raise UsageError(f"run {printable(str(path))} not found{hint}")
         run = cls(path)
         found = run.read_json("status.json").get("kind")

@@ -155,6 +155,12 @@ def test_nothing_links_to_what_is_not_there(name: str):
     assert broken_links(name, PAGES[name]) == []
 
 
+def test_the_picture_is_one_and_is_small():
+    data = (ROOT / "docs/report.png").read_bytes()
+    assert data.startswith(b"\x89PNG")
+    assert len(data) < 250_000
+
+
 def test_planted_broken_links():
     planted = "[a](docs/data.md#yahoo) [b](docs/nowhere.md) [c](docs/data.md#nothing) [d](#no)"
     assert broken_links("README.md", planted) == ["docs/nowhere.md", "docs/data.md#nothing", "#no"]

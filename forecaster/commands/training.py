@@ -60,7 +60,20 @@ def train(given: Train) -> None:
     given.say(f"training {config.presets[0]} on {', '.join(panel.symbols)} into {run.path}")
     record = _with_progress(given, plan, run)
     if not given.result(record | {"run": str(run.path)}):
-        display.print_record(record | {"run": str(run.path)})
+        _show(record, run.path)
+
+
+def _show(record: dict[str, Any], place: Path) -> None:
+    """What came of a training, and what to do with it; all else is in summary.json."""
+    bars = ", ".join(f"{symbol} {count:,}" for symbol, count in record["bars"].items())
+    display.print_line(f"{record['preset']}: bars to {record['until'][:10]}: {bars}")
+    loss = sum(record["loss_nats"]) / len(record["loss_nats"])
+    display.print_line(
+        f"{record['seeds']} networks of {record['parameters']:,} parameters, last loss {loss:.4f}"
+        f" nats; untaught {record['untaught_loss_nats']:.4f}"
+    )
+    display.print_line(f"run: {place}")
+    display.print_line(f"forecasts from the last bars: forecaster predict {place}")
 
 
 def _new_run(given: Train, plan: work.Training, data: dict[str, Any]) -> RunFolder:
