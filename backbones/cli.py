@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from .commands.shared import PRESET, RECIPE, RUN, answer, progress, reported, show_examples, tell
+from .commands import shared
+from .commands.shared import PRESET, RECIPE, RUN, answer, reported, tell
 
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
 FOLDER = click.Path(path_type=Path)
@@ -73,14 +74,12 @@ def train(json_: bool, **options: Any) -> None:
     """Train a language model on a text."""
     from .commands.training import train_here
 
-    if found := train_here(options, tell, progress):
+    if found := train_here(options, tell, shared.progress):
         answer(found, json_=json_)
 
 
 @main.command()
-@click.option(
-    "--presets", metavar="A,B,...", help="Of `backbones list`, A the reference.", **PRESET
-)
+@click.option("--presets", metavar="A,B,...", help="Of `backbones list`; A: reference.", **PRESET)
 @click.option("--vary", multiple=True, metavar="FIELD=V1,V2,...", help="Crossed with the presets.")
 @click.option("--seeds", type=int, help="Runs an arm, seeds 1 to this.  [default: 3]")
 @click.option("--corpus", help="As of train.  [default: tinyshakespeare]")
@@ -135,10 +134,8 @@ def sample(run: Path, prompt: str, length: int, json_: bool, **how: Any) -> None
     pieces = written(open_run(run), prompt, length, Sampling(**how))
     if json_:
         click.echo(json.dumps({"run": str(run), "prompt": prompt, "text": "".join(pieces)}))
-        return
-    for piece in pieces:
-        click.echo(piece, nl=False)  # which flushes
-    click.echo()
+    else:
+        shared.say(pieces)
 
 
 @main.command()
@@ -169,7 +166,9 @@ def evaluate(run: Path, corpus: str | None, path: Path | None, data: Path, json_
 
     opened = open_run(run)
     text = load_corpus(corpus or opened.plan.corpus, data, path=path)
-    answer(score_run(opened, text), json_=json_)
+    with shared.counting("scoring", "windows") as on_windows:
+        found = score_run(opened, text, on_windows)
+    answer(found, json_=json_)
 
 
 @main.command()
@@ -193,4 +192,4 @@ def bench(list_: bool, json_: bool, **asked: Any) -> None:
         answer(found, json_=True)
 
 
-show_examples(main, "backbones")
+shared.show_examples(main, "backbones")

@@ -8,6 +8,7 @@ B batch   T positions   S positions so far, padding included   C model width
 """
 
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -28,6 +29,41 @@ class Tail:
 
 
 @dataclass(slots=True)
+class Room:
+    """Space for more positions than there are yet, so that a new one need not move the others."""
+
+    space: tuple[Tensor, ...]  # positions on axis -2
+    used: int
+
+    @classmethod
+    def of(cls, memory: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> Self:
+        """Twice the space that memory and what is new need, with memory in it."""
+        used = memory[0].shape[-2]
+        rows = 2 * (used + new[0].shape[-2])
+        space = tuple(x.new_empty(*x.shape[:-2], rows, x.shape[-1]) for x in memory)
+        for all_of_it, x in zip(space, memory, strict=True):
+            all_of_it[..., :used, :] = x
+        return cls(space, used)
+
+    def goes_on(self, memory: tuple[Tensor, ...], new: tuple[Tensor, ...]) -> bool:
+        """Whether memory is all that is in here, and the new positions fit behind it.
+
+        It is not where two caches began as one: the first to go on has the space.
+        """
+        held, rows = memory[0], self.space[0].shape[-2]
+        mine = held.data_ptr() == self.space[0].data_ptr() and held.shape[-2] == self.used
+        return mine and self.used + new[0].shape[-2] <= rows
+
+    def filled_up(self, new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Write what is new; a view of all that is in here."""
+        begin = self.used
+        self.used += new[0].shape[-2]
+        for all_of_it, x in zip(self.space, new, strict=True):
+            all_of_it[..., begin : self.used, :] = x
+        return tuple(x[..., : self.used, :] for x in self.space)
+
+
+@dataclass(slots=True)
 class LayerCache:
     """The past of one layer: what its projection rebuilds keys from, positions on axis -2.
 
@@ -38,6 +74,7 @@ class LayerCache:
     padding: Tensor | None = None  # [B]: how many positions on the left of each row are none
     moments: Tensor | None = None  # [B, S]: when each is, those that are about to come included
     memory: tuple[Tensor, ...] | None = None
+    room: "Room | None" = None  # of which memory is a view, where it has been appended to
     running: Tensor | None = None
     tails: dict[str, Tail] = field(default_factory=dict)
 
@@ -85,11 +122,16 @@ class LayerCache:
 
     def remember(self, new: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Append along the position axis and return all of it."""
-        if self.memory is not None:
+        if self.memory is None:
+            self.memory = new
+        elif torch.is_grad_enabled():
             pairs = zip(self.memory, new, strict=True)
-            new = tuple(torch.cat(pair, dim=-2) for pair in pairs)
-        self.memory = new
-        return new
+            self.memory = tuple(torch.cat(pair, dim=-2) for pair in pairs)
+        else:
+            if self.room is None or not self.room.goes_on(self.memory, new):
+                self.room = Room.of(self.memory, new)
+            self.memory = self.room.filled_up(new)
+        return self.memory
 
     def with_tail(self, branch: str, x: Tensor, count: int) -> Tensor:
         """x [B, T, C] after the `count` inputs before it, zeros where there were none.

@@ -30,17 +30,18 @@ class Rotary(nn.Module):
 
     def forward(self, x: Tensor, start: Start) -> Tensor:
         """x [B, ..., T, D], of which the first is at position `start` -> the same shape."""
-        cos, sin = turns_of(x, start, self.base)  # [T, D/2]
+        cos, sin = turns_of(x, start, self.base)  # [T, D]
         if cos.ndim == 3:  # rows that start apart
             between = [1] * (x.ndim - 3)
             cos, sin = (c.view(len(c), *between, *c.shape[1:]) for c in (cos, sin))
+        half = x.shape[-1] // 2
+        if not self.interleaved and not by_hand(x):
+            return torch.addcmul(x * cos, x.roll(half, dims=-1), sin)
+        cos, sin = cos[..., half:], sin[..., half:]
         if by_hand(x):
             return turned(x, cos, sin, interleaved=self.interleaved)
-        if self.interleaved:
-            a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
-            return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
-        a, b = x.chunk(2, dim=-1)
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+        a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
 
 
 class Unturned(nn.Module):
@@ -88,23 +89,30 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, x: Tensor, start: Start) -> Tensor:
         """x [B, T, C] -> x plus the sinusoids of its positions."""
-        cos, sin = turns_of(x, start, 10_000.0)
+        half = x.shape[-1] // 2
+        cos, sin = (part[..., half:] for part in turns_of(x, start, 10_000.0))
         return x + self.factor * torch.stack((sin, cos), dim=-1).flatten(-2)
 
 
 def turns_of(x: Tensor, start: Start, base: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines for x [..., T, D] from position `start` on, of its type and on its device.
+    """For x [..., T, D] from position `start` on: (cos, cos) and (-sin, sin) of its D/2 pairs.
 
-    Those of a first position that all rows share are computed once, and kept: `LEAST` rows, or the
-    next power of two that holds the last of them.
+    They are of its type and on its device, [T, D], or [B, T, D] for rows that start apart. Those of
+    a start that all rows share are computed once and kept: of `LEAST` positions, or of the next
+    power of two that holds the last of them.
     """
     count, width = x.shape[-2:]
     if not isinstance(start, int) or torch.compiler.is_compiling():
-        cos, sin = turns(start, count, width, base)
+        cos, sin = signed(*turns(start, count, width, base))
         return cos.to(x), sin.to(x)
     rows = max(LEAST, 1 << (start + count - 1).bit_length())
     cos, sin = kept_turns(rows, width, base, x.dtype, x.device)
     return cos[start : start + count], sin[start : start + count]
+
+
+def signed(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """[..., D/2] each -> what the two halves of a vector, and the halves swapped, are times."""
+    return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
 
 @lru_cache(maxsize=8)
@@ -113,7 +121,7 @@ def kept_turns(
 ) -> tuple[Tensor, Tensor]:
     """The turns of the first `rows` positions, as tensors that training may keep too."""
     with torch.inference_mode(False), torch.device("cpu"):
-        cos, sin = turns(0, rows, width, base)
+        cos, sin = signed(*turns(0, rows, width, base))
         return cos.to(device, dtype), sin.to(device, dtype)
 
 

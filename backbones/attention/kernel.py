@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..past import LayerCache, Start
 from .fused import Masking, fused_for
-from .layout import Heads
+from .layout import Heads, by_head, by_key_set
 from .short import read, read_contrast, short_enough
 
 
@@ -25,11 +25,29 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float, order: Tensor | Non
     """
     heads, maps, t = q.shape[1:4]
     s = k.shape[-2]
+    shared = k.shape[1] * k.shape[2] < heads * maps or v.shape[-1] != q.shape[-1]
+    if t == 1 and order is None and shared:
+        return one_query(q, k, v, scale)
     k, v = over_heads(k, heads, maps), over_heads(v, heads, maps)
     # torch's is_causal would align fewer queries with the first keys, not the last
     mask = seen(t, s, q.device, order) if 1 < t < s or order is not None else None
     how = Masking(mask=mask, is_causal=mask is None and 1 < t == s, scale=scale)
     return fused_for(q, v)(q.flatten(1, 2), k, v, how).unflatten(1, (heads, maps))
+
+
+def one_query(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    """`attend` of the last position alone, every key and value being read where it lies.
+
+    No key is repeated for the heads that share it, and no width is padded.
+    """
+    maps = q.shape[2]
+    asking = by_key_set(q, *k.shape[1:3])  # [B, G, K, R, 1, D]
+    keys, values = k.flatten(0, 2), v.flatten(0, 2)
+    scores = asking.reshape(len(keys), -1, q.shape[-1]).mul(scale) @ keys.mT
+    p = by_head(scores.softmax(dim=-1).view(*asking.shape[:-1], -1), maps)  # [B, H, M, 1, S]
+    reading = by_key_set(p, v.shape[1], 1)
+    reads = reading.reshape(len(values), -1, p.shape[-1]) @ values
+    return by_head(reads.view(*reading.shape[:-1], -1), maps)
 
 
 def weights(q: Tensor, k: Tensor, *, scale: float, order: Tensor | None = None) -> Tensor:

@@ -34,7 +34,7 @@ class Compressed(nn.Module):
         super().__init__()
         c, r = config.d_model, latent.rank
         self.layout, self.rotation = layout, build_rotation(config)
-        self.parts = latent.nope_dim, latent.rope_dim
+        self.parts, self.rank = (latent.nope_dim, latent.rope_dim), r
         self.balance = (c / r) ** 0.5 if config.on_sphere else 1.0
         self.query_latent, width = nn.Identity(), c
         if latent.query_rank is not None:
@@ -59,15 +59,17 @@ class Compressed(nn.Module):
         return torch.cat((staying, self.rotation(turning, start)), dim=-1)
 
     def memory(self, x: Tensor, start: Start) -> tuple[Tensor, ...]:
-        """x [B, T, C] -> latents [B, 1, 1, T, r], turned [B, 1, 1, T, R], lengths [B, G, K, T, 1].
+        """x [B, T, C] -> latents and turned parts [B, 1, 1, T, r + R], lengths [B, G, K, T, 1].
 
-        The last are inverse, and only there under a QK norm.
+        The latter are inverse, and only there under a QK norm. The former stand side by side, as
+        absorbed queries read them.
         """
         latent = split(self.latent(x), 1, 1)
         turning = split(self.turning_k(x), 1, 1) * self.balance
         inverse = self.norm.inverse_length(self.staying_keys(latent), turning)
         turned = self.rotation(times(turning, self.norm.shared_gain()), start)
-        return (latent, turned) if inverse is None else (latent, turned, inverse)
+        both = torch.cat((latent, turned), dim=-1)
+        return (both,) if inverse is None else (both, inverse)
 
     def heads(self, x: Tensor, start: Start, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: absorbed where that is less work, which is when few queries follow many."""
@@ -78,12 +80,13 @@ class Compressed(nn.Module):
 
     def pays(self, t: int) -> bool:
         """Whether t wider reads of each of S latents cost less than rebuilding all S of them."""
-        r, rebuilt = self.latent.down.weight.shape[0], self.parts[0] + self.layout.value_dim
+        r, rebuilt = self.rank, self.parts[0] + self.layout.value_dim
         return t * (2 * r - rebuilt) < r * rebuilt
 
     def expanded(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """Keys [B, G, K, S, D] and values [B, G, 1, S, E] rebuilt; q [B, H, M, T, D]."""
-        latent, turned, *inverse = memory
+        both, *inverse = memory
+        latent, turned = both.split((self.rank, self.parts[1]), dim=-1)
         staying = times(self.staying_keys(latent), self.norm.key_gain())
         k = torch.cat((staying, turned.expand(*staying.shape[:-1], -1)), dim=-1)
         v = split(self.v(latent[:, 0, 0]), self.layout.groups, 1)
@@ -91,7 +94,7 @@ class Compressed(nn.Module):
 
     def absorbed(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """Latents as keys and values; q [B, H, M, T, D] goes to their space."""
-        latent, turned, *inverse = memory
+        both, *inverse = memory
         groups, sets = self.layout.groups, self.layout.key_sets
         up = self.k.weight.unflatten(0, (groups, sets, -1))  # [G, K, N, r]
         gain = self.norm.key_gain()
@@ -100,8 +103,8 @@ class Compressed(nn.Module):
         staying, turning = q.split(self.parts, dim=-1)
         staying = torch.einsum("bghmtn,gmnr->bghmtr", staying.unflatten(1, (groups, -1)), up)
         q = torch.cat((staying.flatten(1, 2), turning), dim=-1)
-        k = times(torch.cat((latent, turned), dim=-1), *inverse)
-        return Heads(q=q, k=k, v=latent, lift=self.values)
+        k = times(both, *inverse)
+        return Heads(q=q, k=k, v=both[..., : self.rank], lift=self.values)
 
     def staying_keys(self, latent: Tensor) -> Tensor:
         """Latents [B, 1, 1, T, r] -> [B, G, K, T, N]."""

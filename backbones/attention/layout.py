@@ -2,6 +2,7 @@
 
 B batch   T queries   S keys so far   C model width
 H heads   G key/value heads   M maps a head   K key sets a head   D query width   E value width
+r heads of a group, H/G   R maps that read one key set, r M/K
 """
 
 from collections.abc import Callable
@@ -42,3 +43,15 @@ class Heads:
 def split(x: Tensor, heads: int, sets: int) -> Tensor:
     """[B, T, heads*sets*width] -> [B, heads, sets, T, width]."""
     return x.unflatten(-1, (heads, sets, -1)).permute(0, 2, 3, 1, 4)
+
+
+def by_key_set(q: Tensor, groups: int, sets: int) -> Tensor:
+    """[B, H, M, T, D] -> [B, G, K, R, T, D]: what reads one key set is together."""
+    q = q.unflatten(1, (groups, -1))  # [B, G, r, M, T, D]
+    return q.flatten(2, 3).unsqueeze(2) if sets == 1 else q.transpose(2, 3)
+
+
+def by_head(x: Tensor, maps: int) -> Tensor:
+    """[B, G, K, R, T, .] -> [B, H, M, T, .]: the other way."""
+    x = x.squeeze(2).unflatten(2, (-1, maps)) if x.shape[2] == 1 else x.transpose(2, 3)
+    return x.flatten(1, 2)

@@ -18,7 +18,7 @@ from torch.autograd import Function
 
 from ..by_hand import by_hand, once
 from ..past import LayerCache
-from .layout import Heads
+from .layout import Heads, by_head, by_key_set
 
 LONGEST = 256  # positions; beyond, memory is T x T a map
 ROWS = 64  # of a block
@@ -52,18 +52,6 @@ def read_contrast(heads: Heads, lam: Tensor, scale: float) -> Tensor:
 def blocks(t: int) -> Iterator[slice]:
     """The rows of each block."""
     return (slice(begin, min(begin + ROWS, t)) for begin in range(0, t, ROWS))
-
-
-def by_key_set(q: Tensor, groups: int, sets: int) -> Tensor:
-    """[B, H, M, T, D] -> [B, G, K, R, T, D]: what reads one key set is together."""
-    q = q.unflatten(1, (groups, -1))  # [B, G, r, M, T, D]
-    return q.flatten(2, 3).unsqueeze(2) if sets == 1 else q.transpose(2, 3)
-
-
-def by_head(x: Tensor, maps: int) -> Tensor:
-    """[B, G, K, R, T, .] -> [B, H, M, T, .]: the other way."""
-    x = x.squeeze(2).unflatten(2, (-1, maps)) if x.shape[2] == 1 else x.transpose(2, 3)
-    return x.flatten(1, 2)
 
 
 def map_of(x: Tensor, index: int, maps: int) -> Tensor:

@@ -62,6 +62,7 @@ class Scale:
     tokens: int = 1024  # a batch of attention alone holds; one sequence where it is longer
     long: tuple[int, ...] = (1024, 2048, 4096)  # of the memory table
     written: int = 64  # tokens that sampling writes
+    decoded: int = 255  # and that decoding does, after the first
     peers: tuple[tuple[int, int, int, int, int], ...] = (
         (128, 4, 4, 64, 12),
         (128, 4, 4, 256, 12),
@@ -113,6 +114,8 @@ class Row:
     peak_mb: float | None = None  # held at once by one run, beyond inputs and weights; 2^20 bytes
     parameters: int | None = None
     cached_bytes: int | None = None
+    warm_up: float | None = None  # seconds before the first step
+    break_even: int | None = None  # steps after which they are won back
     steps: int | None = None
     seconds: float | None = None  # in steps, on the wall
     cpu_seconds: float | None = None

@@ -21,16 +21,16 @@ RANKS = (64, 48, 32, 16, 8)  # at a model width of 128
 EQUAL = Check(of="outputs", limit=1e-4)
 
 
-def decoding_cases(scale: Scale) -> list[Case]:
+def latent_cases(scale: Scale) -> list[Case]:
     """One new token after S others, one layer, a batch of one."""
     return [
-        Case(label=f"1 after {s}", build=lambda s=s: decoding_ways(scale, s), check=EQUAL)
+        Case(label=f"1 after {s}", build=lambda s=s: latent_ways(scale, s), check=EQUAL)
         for s in scale.lengths
     ]
 
 
 @torch.no_grad()
-def decoding_ways(scale: Scale, past: int) -> list[Way]:
+def latent_ways(scale: Scale, past: int) -> list[Way]:
     """Keys and values rebuilt for all positions, or read without rebuilding them."""
     config = model_config("mla", scale)
     assert config.latent is not None

@@ -11,11 +11,14 @@ from .arms import arms
 from .attention import diff_cases, dint_cases, softmax_cases, visible_cases
 from .cases import FULL, Case, Row, Scale
 from .clock import time_case
-from .latent import decoding_cases, rank_cases
+from .compiled import compiled_rows
+from .decoding import decoding_cases, sampling_cases
+from .latent import latent_cases, rank_cases
 from .memory import memory_rows
+from .peers import nanogpt_cases, transformers_cases
 from .race import race
 from .sphere import normalisation_cases
-from .training import ffn_cases, precision_cases, sampling_cases, simple_cases, step_cases
+from .training import by_hand_cases, ffn_cases, precision_cases, simple_cases, step_cases
 
 SEEDS = (1, 2, 3)  # of the race
 
@@ -61,6 +64,12 @@ def memory(name: str, how: Settings) -> list[Row]:
     return memory_rows(name, how.scale, lambda text: how.tell(f"{name}: {text}"))
 
 
+def compiled(name: str, how: Settings) -> list[Row]:
+    """What torch.compile saves and costs."""
+    how.tell(f"{name}: compiling")
+    return compiled_rows(name, how.scale, how.rounds)
+
+
 def time_to_loss(name: str, how: Settings) -> list[Row]:
     """The race, on tinyshakespeare."""
     corpus = load_corpus("tinyshakespeare", how.data)
@@ -75,10 +84,17 @@ BENCHES: dict[str, Bench] = {
     "ngpt-normalisation": timed(
         "bringing nGPT's weights back to length one", normalisation_cases, quick=True
     ),
-    "mla-decoding": timed("reading a latent expanded or absorbed", decoding_cases, quick=True),
+    "mla-decoding": timed("reading a latent expanded or absorbed", latent_cases, quick=True),
     "ffn": timed("a full and a low-rank SwiGLU of one size (cost)", ffn_cases, quick=True),
     "sampling": timed("sampling with and without a cache", sampling_cases, quick=True),
     "ngpt-simple": timed("a training step of nGPT, full and simple (cost)", simple_cases),
+    "by-hand": timed("a training step, derivatives by torch and by hand", by_hand_cases),
+    "llama-transformers": timed(
+        "a training step of llama and of transformers' LLaMA", transformers_cases
+    ),
+    "classic-nanogpt": timed("a training step of classic and of a plain GPT", nanogpt_cases),
+    "llama-compiled": Bench(about="a training step, eager and by torch.compile", rows=compiled),
+    "decoding": timed("256 positions of every preset, with and without a cache", decoding_cases),
     "precision": timed("a training step in fp32 and bf16-mixed", precision_cases),
     "mla": timed("rank against step time and cached bytes (cost)", rank_cases),
     "steps": timed("a training step of every preset at one width (cost)", step_cases),

@@ -48,6 +48,9 @@ def notes(rows: Sequence[Row]) -> list[str]:
         lines.append(f"seconds: in steps, on {first.threads} thread(s), evaluations not counted")
         lines.append(f"ratio: of seconds, to {first.against}; brackets: the range over seeds")
         lines.append(f"reached: {BAR} nats a character or less, over the whole validation part")
+    if any(row.warm_up is not None for row in rows):
+        lines.append("warm-up: seconds of compiling, on the wall; break-even: the steps that win")
+        lines.append("them back, nothing where a step is no faster")
     if first.peak_mb is not None:
         lines.append("MB: most held at once by a run, beyond inputs and weights (2^20 bytes)")
     if first.check == "outputs":
@@ -83,6 +86,8 @@ COLUMNS: dict[str, Column] = {
     "reached": lambda row: "" if row.reached is None else ("yes" if row.reached else "no"),
     "ratio": ratio,
     "CPU ratio": lambda row: shown(row.cpu_ratio, ".3f"),
+    "warm-up s": lambda row: shown(row.warm_up, ".1f"),
+    "break-even steps": lambda row: shown(row.break_even, ",d"),
     "MB": lambda row: shown(row.peak_mb, ".1f"),
     "parameters": lambda row: shown(row.parameters, ",d"),
     "cached bytes": lambda row: shown(row.cached_bytes, ",d"),

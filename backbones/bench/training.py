@@ -1,12 +1,14 @@
-"""What variants cost: whole steps of training, a feed-forward branch, precisions, sampling."""
+"""What variants cost: whole steps of training, a feed-forward branch, precisions."""
+
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from ..by_hand import plainly
 from ..config import BackboneConfig
 from ..ffn import build_ffn
-from ..generate import Sampling, generate, next_token
-from ..model import LanguageModel
 from ..presets import PRESETS
 from .cases import Case, Check, Scale, Way
 from .models import RECIPE, count, model_config, training_way
@@ -72,25 +74,21 @@ def ffn_way(name: str, config: BackboneConfig, x: Tensor, slope: Tensor) -> Way:
     return Way(name=name, run=run, parameters=count(ffn))
 
 
-def sampling_cases(scale: Scale) -> list[Case]:
-    """The same tokens, written with the past cached and with all of it read again each time."""
+def by_hand_cases(scale: Scale) -> list[Case]:
+    """`llama` at each shape, its derivatives taken by torch and by hand."""
 
-    def build() -> list[Way]:
-        model = LanguageModel(model_config("llama", scale)).eval()
-        prompt, how = torch.zeros(1, 1, dtype=torch.long), Sampling(seed=0)
-        return [
-            Way(name="cached", run=lambda: [generate(model, prompt, scale.written, how)]),
-            Way(name="uncached", run=lambda: [uncached(model, prompt, scale.written, how)]),
-        ]
+    def build(scale: Scale) -> list[Way]:
+        config = model_config("llama", scale)
+        plain = training_way("by torch", config, scale)
 
-    label = f"{scale.written} tokens"
-    return [Case(label=label, build=build, check=Check(of="outputs"))]
+        def run() -> Sequence[Tensor]:
+            with plainly():
+                return plain.run()
 
+        return [replace(plain, run=run), training_way("by hand", config, scale)]
 
-@torch.no_grad()
-def uncached(model: LanguageModel, ids: Tensor, tokens: int, how: Sampling) -> Tensor:
-    """Ids [B, T] -> [B, T + tokens], each after a pass over all before it."""
-    draw = torch.Generator().manual_seed(how.seed)
-    for _ in range(tokens):
-        ids = torch.cat((ids, next_token(model(ids)[:, -1], how, draw)), dim=-1)
-    return ids
+    same = Check(of="outputs", limit=1e-4)
+    return [
+        Case(label=each.shape, build=lambda each=each: build(each), check=same)
+        for each in scale.shapes()
+    ]

@@ -9,7 +9,7 @@ says so and only there; each caller has the plain way beside it, equal to roundi
 from .choice import by_hand, once, plainly
 from .gates import gated, smooth_gelu
 from .lengths import joined, normed
-from .products import product
+from .products import product, torchs_product
 from .turning import turned
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "plainly",
     "product",
     "smooth_gelu",
+    "torchs_product",
     "turned",
 ]

@@ -14,17 +14,22 @@ wanted: ContextVar[bool] = ContextVar("wanted", default=True)
 
 
 def by_hand(x: Tensor, *others: Tensor | None) -> bool:
-    """Whether a function of these is to be differentiated here.
-
-    That is on a CPU, with gradients, in one wide type; autocast chooses types itself, and
-    torch.compile fuses the plain way better.
-    """
-    if not torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype not in TYPES:
+    """Whether a function of these is to be differentiated here: with gradients, where `ours`."""
+    if not torch.is_grad_enabled():
         return False
     given = [x, *(other for other in others if other is not None)]
+    return any(tensor.requires_grad for tensor in given) and ours(*given)
+
+
+def ours(*given: Tensor) -> bool:
+    """Whether all are on a CPU, in one wide type, and nothing but the caller chooses how.
+
+    Autocast chooses types itself, and torch.compile fuses the plain way better.
+    """
+    dtype = given[0].dtype
     return (
-        any(tensor.requires_grad for tensor in given)
-        and all(tensor.dtype == x.dtype for tensor in given)
+        dtype in TYPES
+        and all(tensor.dtype == dtype and tensor.device.type == "cpu" for tensor in given)
         and wanted.get()
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()

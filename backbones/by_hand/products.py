@@ -14,9 +14,11 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F  # noqa: N812
 
-from .choice import once
+from .choice import once, ours
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+WORTH_IT = 2**20  # products of two numbers, below which a call of oneDNN takes longer
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -25,9 +27,17 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return out
 
 
+def torchs_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """F.linear, by oneDNN all the same where that pays and nothing is to be differentiated."""
+    large = x.numel() * len(weight) >= WORTH_IT
+    if not large or torch.is_grad_enabled() or not ours(x, weight):
+        return F.linear(x, weight, bias)
+    return rows_times(rows(x), weight, bias).view(*x.shape[:-1], -1)
+
+
 def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """F.linear of x [N, n_in], without a graph; either may be a transposed view."""
-    if ONEDNN and x.dtype == torch.float32 and x.numel():
+    if ONEDNN and x.dtype == torch.float32 and len(x) * weight.numel() >= WORTH_IT:
         return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return F.linear(x, weight, bias)
 

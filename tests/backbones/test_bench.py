@@ -1,7 +1,9 @@
 """Benches compare only what is equal and tell what they found. No time is asserted."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,9 @@ from backbones.bench import BENCHES, Row, Scale, Settings, bench_table, write_ro
 from backbones.bench.attention import dint_cases
 from backbones.bench.cases import Case, Check, Way, differences
 from backbones.bench.clock import paired_ratio, time_case
+from backbones.bench.compiled import with_warm_up
+from backbones.bench.decoding import LARGER
+from backbones.bench.peers import LLAMA_NAMES
 from backbones.bench.race import Arm, race
 from backbones.bench.results import COLUMNS, notes
 from backbones.errors import UnequalError
@@ -32,9 +37,11 @@ TINY = Scale(
     tokens=18,
     long=(16,),
     written=4,
+    peers=((32, 1, 4, 8, 2),),
+    decoded=6,
 )
 HOW = Settings(rounds=2, scale=TINY)
-TIMED = [name for name in BENCHES if name not in {"memory", "time-to-loss"}]
+TIMED = [name for name in BENCHES if name not in {"memory", "time-to-loss", "llama-compiled"}]
 VERSE = "The quality of mercy is not strain'd, it droppeth as the gentle rain from heaven.\n"
 
 # What must be compared, and the ways that must be in each.
@@ -57,6 +64,10 @@ ASKED = {
     "mla": {"llama", "rank 32", "rank 24", "rank 16", "rank 8", "rank 4"},
     "precision": {"fp32", "bf16-mixed"},
     "sampling": {"cached", "uncached"},
+    "decoding": {"cached", "uncached"},
+    "by-hand": {"by torch", "by hand"},
+    "llama-transformers": {"transformers", "ours"},
+    "classic-nanogpt": {"plain", "ours"},
 }
 OF_EQUALS = set(ASKED) - {"ffn", "ngpt-simple", "steps", "mla"}
 
@@ -82,6 +93,84 @@ def test_every_bench_runs_and_what_is_called_equal_is(name: str) -> None:
             assert row.difference <= row.limit
     if name in OF_EQUALS:
         assert "outputs" in {row.check for row in rows}
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command at sizes of seconds."""
+    monkeypatch.setattr("backbones.commands.benching.Settings", partial(Settings, scale=TINY))
+
+
+PEERS = ["by-hand", "llama-transformers", "classic-nanogpt", "decoding"]
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", PEERS)
+def test_the_command_holds_us_against_others(name: str) -> None:
+    done = invoke("-q", "bench", name, "--rounds", "1", "--json")
+    assert (done.exit_code, done.stderr) == (0, "")
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["way"] for row in rows} == ASKED[name]
+    cases = {row["case"] for row in rows}
+    wanted = {"classic-nanogpt": 2, "decoding": len(PRESETS) + len(LARGER)}
+    assert len(cases) == wanted.get(name, 1)
+    assert all(row["peak_mb"] > 0 for row in rows)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_planted_a_peer_of_other_weights_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = LLAMA_NAMES | {"mlp.gate_proj.weight": "ffn.up.weight"}
+    monkeypatch.setattr("backbones.bench.peers.LLAMA_NAMES", names)
+    done = invoke("-q", "bench", "llama-transformers", "--rounds", "1")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "'ours' and 'transformers' differ in outputs" in done.stderr
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_peer_that_is_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    done = invoke("-q", "bench", "llama-transformers")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: bench llama-transformers wants transformers, which is not installed: "
+        "pip install -e '.[test]'\n"
+    )
+
+
+@pytest.mark.usefixtures("tiny")
+def test_compiling_without_a_compiler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    done = invoke("-q", "bench", "llama-compiled")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "wants a C++ compiler and found none of c++, g++, clang++" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.filterwarnings("default")  # the compiler's own
+def test_compiling_tells_its_warm_up_and_when_it_is_won_back() -> None:
+    done = invoke("-q", "bench", "llama-compiled", "--rounds", "1", "--json")
+    assert done.exit_code == 0, done.stderr
+    eager, compiled = json.loads(done.stdout)["rows"]
+    assert (eager["way"], compiled["way"]) == ("eager", "compiled")
+    assert "warm_up" not in eager
+    assert compiled["warm_up"] > 0
+    assert compiled["difference"] <= compiled["limit"] == 1e-4
+
+
+@pytest.mark.parametrize(("saved", "steps"), [(0.5, 20), (-0.5, None)])
+def test_a_warm_up_is_won_back_by_what_a_step_saves(
+    saved: float, steps: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(bench: str, case: Case, rounds: int) -> list[Row]:
+        of = {"bench": bench, "case": case.label, "against": "eager", "rounds": rounds}
+        return [Row(way=w, ms=1000 * s, **of) for w, s in (("eager", 2.0), ("fast", 2.0 - saved))]
+
+    monkeypatch.setattr("backbones.bench.compiled.time_case", timed)
+    eager, fast = with_warm_up("x", "y", [], 10.0, 3)
+    assert (eager.warm_up, fast.warm_up, fast.break_even) == (None, 10.0, steps)
+    assert "the steps that win them back" in " ".join(notes([eager, fast]))
 
 
 def test_all_that_was_asked_for_is_there() -> None:

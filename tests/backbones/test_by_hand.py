@@ -20,6 +20,7 @@ from backbones.by_hand import (
     product,
     products,
     smooth_gelu,
+    torchs_product,
     turned,
     turning,
 )
@@ -231,9 +232,10 @@ def test_the_plain_way_has_second_derivatives() -> None:
 def test_products_are_those_of_torch_with_and_without_onednn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    x = torch.randn(2, 33, 40, requires_grad=True)
+    x = torch.randn(20, 33, 40, requires_grad=True)
+    assert x.numel() * 50 > products.WORTH_IT
     weight, bias = torch.randn(50, 40, requires_grad=True), torch.randn(50, requires_grad=True)
-    slope = torch.randn(2, 33, 50)
+    slope = torch.randn(20, 33, 50)
     found = []
     for onednn in (products.ONEDNN, False):
         monkeypatch.setattr(products, "ONEDNN", onednn)
@@ -243,6 +245,26 @@ def test_products_are_those_of_torch_with_and_without_onednn(
     plain = [out.detach(), *torch.autograd.grad(out, (x, weight, bias), slope)]
     for each in found:
         torch.testing.assert_close(each, plain, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(torchs_product(x, weight, bias), out, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(not products.ONEDNN, reason="this torch has no oneDNN")
+def test_onednn_is_asked_where_it_pays_and_never_in_float64() -> None:
+    """By what is called, not by the clock."""
+    small, large = torch.randn(1, 40), torch.randn(700, 40)
+    weight = torch.randn(50, 40)
+    for x, w, asked in (
+        (small, weight, False),
+        (large, weight, True),
+        (large.double(), weight.double(), False),
+    ):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            with torch.no_grad():
+                torchs_product(x, w)
+            product(x, w.clone().requires_grad_())
+        calls = [e.key for e in profile.key_averages()].count("mkldnn::_linear_pointwise")
+        assert bool(calls) == asked
 
 
 # ---------------------------------------------------------------------------------------------
@@ -252,8 +274,9 @@ def test_products_are_those_of_torch_with_and_without_onednn(
 @pytest.mark.parametrize("start", [0, 1, 200, 250, 1000])
 def test_kept_turns_are_those_computed_anew(start: int) -> None:
     x = torch.zeros(2, 9, 6, dtype=torch.float64)
-    for kept, anew in zip(turns_of(x, start, 100.0), turns(start, 9, 6, 100.0), strict=True):
-        torch.testing.assert_close(kept, anew, rtol=0, atol=0)
+    cos, sin = turns(start, 9, 6, 100.0)
+    anew = torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+    torch.testing.assert_close(turns_of(x, start, 100.0), anew, rtol=0, atol=0)
 
 
 def test_turns_kept_while_sampling_serve_training() -> None:
