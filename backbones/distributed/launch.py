@@ -75,14 +75,18 @@ def refuse_misfit(strategy: Strategy | None, count: int) -> None:
             f"--strategy {strategy} is of several processes, this is one: "
             "torchrun --nproc-per-node 2 -m backbones train ... starts them"
         )
-    if strategy not in SPREAD and count > 1:
-        if rank_here():
-            raise RankError("the first process says why")
-        found = "--strategy is missing" if strategy is None else f"--strategy {strategy}"
-        raise UsageError(
-            f"torchrun started {count} processes, and {found}: each would train all of it, "
-            "--strategy ddp or fsdp is wanted"
-        )
+    if strategy not in SPREAD:
+        found = "--strategy is missing" if strategy is None else f"--strategy {strategy} is of one"
+        refuse_count(f"{found}: ddp or fsdp is wanted")
+
+
+def refuse_count(reason: str) -> None:
+    """UsageError with the reason, in the first process alone, where torchrun started several."""
+    count = started_by_torchrun()
+    if count > 1 and rank_here():
+        raise RankError("the first process says why")
+    if count > 1:
+        raise UsageError(f"torchrun started {count} processes, {reason}")
 
 
 @contextmanager

@@ -64,6 +64,7 @@ SCENARIOS = {
     "fsdp_tensor": Scenario(preset="mla", strategy="fsdp", recipe={"orthograd": "tensor"}),
     "ddp_bf16": Scenario(recipe={"precision": "bf16-mixed"}),
     "fsdp_bf16": Scenario(strategy="fsdp", recipe={"precision": "bf16-mixed"}),
+    "ddp_fp16": Scenario(recipe={"precision": "fp16-mixed", "loss_scale": 1e9}),  # overflows
     "unaveraged": Scenario(mistake="unaveraged"),
     "same_rows": Scenario(mistake="same_rows"),
     "ddp_cut": Scenario(keep="cut"),
