@@ -1,7 +1,6 @@
 """The command line: each command reads its options, calls the library, and shows the answer.
 
-Results go to stdout (`--json`: one object), all else to stderr. Heavy imports are inside the
-commands.
+Results go to stdout (`--json`: one object), all else to stderr. Heavy imports are in the commands.
 """
 
 import json
@@ -10,7 +9,7 @@ from typing import Any
 
 import click
 
-from .commands.shared import answer, progress, reported, show_examples, tell
+from .commands.shared import PRESET, RECIPE, RUN, answer, progress, reported, show_examples, tell
 
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
 FOLDER = click.Path(path_type=Path)
@@ -19,7 +18,6 @@ as_json = click.option("--json", "json_", is_flag=True, help="One JSON object on
 data_folder = click.option(
     "--data", type=FOLDER, default=Path("data/text"), show_default=True, help="Downloaded corpora."
 )
-
 corpus_path = click.option("--path", type=FOLDER, help="Where your copy of wikitext-2 is.")
 
 
@@ -54,41 +52,44 @@ def list_presets(json_: bool) -> None:
     "--corpus", help="tinyshakespeare, shakespeare-rest, wikitext-2, or the path of a text file."
 )
 @corpus_path
-@click.option("--preset", help="See `backbones list`.  [default: llama]")
-@click.option("--recipe", help="cpu, cpu-muon or smoke.  [default: cpu]")
+@click.option("--preset", help="See `backbones list`.  [default: llama]", **PRESET)
+@click.option("--recipe", help="cpu, cpu-muon or smoke.  [default: cpu]", **RECIPE)
 @click.option("--tokenizer", type=click.Choice(["char", "byte", "bpe"]), help="[default: char]")
 @click.option("--vocab-size", type=click.IntRange(min=1), help="Of a bpe.  [default: 1024]")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, batches and dropout.")
 @click.option("--steps", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--accumulate", type=click.IntRange(min=1), help="Parts of a batch, one at a time.")
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="E.g. train.lr=1e-3.")
+@click.option(
+    "--strategy", type=click.Choice(["single", "ddp", "fsdp"]), help="ddp, fsdp: under torchrun."
+)
 @click.option("--out", type=FOLDER, help="A folder that does not exist yet.")
-@click.option("--resume", type=FOLDER, help="A run to go on with.")
+@click.option("--resume", help="A run to go on with.", **RUN)
 @click.option("--dry-run", is_flag=True, help="Show the plan; train nothing.")
 @data_folder
 @as_json
 @reported
-def train(dry_run: bool, json_: bool, **options: Any) -> None:
+def train(strategy: Any, dry_run: bool, json_: bool, **options: Any) -> None:
     """Train a language model on a text."""
-    from .language import TrainRequest, prepare, train_run
+    from .commands.training import train_by_ranks
+    from .distributed.launch import joined
+    from .language import TrainRequest
 
-    ready = prepare(TrainRequest(**options))
-    if dry_run:
-        answer({"run": str(ready.folder)} | ready.plan.model_dump(mode="json"), json_=json_)
-        return
-    with progress(ready.plan.train.steps) as on_step:
-        summary = train_run(
-            ready.corpus, ready.plan, ready.folder, resume=ready.resume, on_step=on_step
-        )
-    answer(summary, json_=json_)
+    with joined(strategy) as ranks:
+        found = train_by_ranks(TrainRequest(**options), ranks, progress, dry_run=dry_run)
+    if found:
+        answer(found, json_=json_)
 
 
 @main.command()
-@click.option("--presets", metavar="A,B,...", help="See `backbones list`; A is the reference.")
+@click.option(
+    "--presets", metavar="A,B,...", help="Of `backbones list`, A the reference.", **PRESET
+)
 @click.option("--vary", multiple=True, metavar="FIELD=V1,V2,...", help="Crossed with the presets.")
 @click.option("--seeds", type=int, help="Runs an arm, seeds 1 to this.  [default: 3]")
 @click.option("--corpus", help="As of train.  [default: tinyshakespeare]")
 @corpus_path
-@click.option("--recipe", help="cpu, cpu-muon or smoke.  [default: cpu]")
+@click.option("--recipe", help="cpu, cpu-muon or smoke.  [default: cpu]", **RECIPE)
 @click.option("--tokenizer", type=click.Choice(["char", "byte", "bpe"]), help="[default: char]")
 @click.option("--vocab-size", type=int, help="Of a bpe.  [default: 1024]")
 @click.option("--steps", type=int, help="Instead of the recipe's.")
@@ -122,7 +123,7 @@ def compare(jobs: int, dry_run: bool, json_: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", **RUN)
 @click.option("--prompt", default="\n", help="What to go on from.  [default: a new line]")
 @click.option("--length", type=click.IntRange(min=1), default=500, show_default=True)
 @click.option("--temperature", type=click.FloatRange(min=0), default=1.0, show_default=True)
@@ -133,14 +134,19 @@ def compare(jobs: int, dry_run: bool, json_: bool, **options: Any) -> None:
 def sample(run: Path, prompt: str, length: int, json_: bool, **how: Any) -> None:
     """Write on from a prompt, a token at a time."""
     from .generate import Sampling
-    from .language import open_run, sample_text
+    from .language import open_run, written
 
-    text = sample_text(open_run(run), prompt, length, Sampling(**how))
-    click.echo(json.dumps({"run": str(run), "prompt": prompt, "text": text}) if json_ else text)
+    pieces = written(open_run(run), prompt, length, Sampling(**how))
+    if json_:
+        click.echo(json.dumps({"run": str(run), "prompt": prompt, "text": "".join(pieces)}))
+        return
+    for piece in pieces:
+        click.echo(piece, nl=False)  # which flushes
+    click.echo()
 
 
 @main.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", **RUN)
 @click.option("--prompt", required=True, help="What is looked at.")
 @click.option("--out", type=FOLDER, help="The page; must not exist.  [default: in RUN]")
 @as_json
@@ -154,7 +160,7 @@ def attention(run: Path, prompt: str, out: Path | None, json_: bool) -> None:
 
 
 @main.command("eval")
-@click.argument("run", type=FOLDER)
+@click.argument("run", **RUN)
 @click.option("--corpus", help="Where the text of the run is now.  [default: where it was]")
 @corpus_path
 @data_folder

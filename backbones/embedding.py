@@ -5,11 +5,10 @@ B batch   T positions   C model width   V vocabulary
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from .config import BackboneConfig
 from .init import initial_std, stored_at
-from .layers import Amplifier, LearnedScale, UnitNorm, unit
+from .layers import Amplifier, LearnedScale, UnitNorm, linear, normalize_
 from .past import Start
 from .positions import LearnedPositions, SinusoidalPositions
 
@@ -27,7 +26,7 @@ class Table(nn.Embedding):
     def normalize_(self) -> None:
         """Bring every direction back to length one."""
         if self.sphere:
-            self.weight.copy_(unit(self.weight))
+            normalize_(self.weight)
 
 
 class Entry(nn.Module):
@@ -100,11 +99,11 @@ class Head(nn.Module):
     def normalize_(self) -> None:
         """Bring every direction back to length one."""
         if self.sphere and self.weight is not None:
-            self.weight.copy_(unit(self.weight))
+            normalize_(self.weight)
 
     def forward(self, h: Tensor, table: Tensor) -> Tensor:
         """h [B, T, C], table [V, C] -> [B, T, V]."""
-        return self.scale(F.linear(h, table if self.weight is None else self.weight))
+        return linear(h, table if self.weight is None else self.weight, gain=self.scale)
 
 
 def vocabulary(config: BackboneConfig) -> int:
@@ -114,12 +113,12 @@ def vocabulary(config: BackboneConfig) -> int:
     return config.vocab_size
 
 
-def build_logit_scale(config: BackboneConfig) -> Amplifier | nn.Identity:
+def build_logit_scale(config: BackboneConfig) -> Amplifier | None:
     """s_z / sqrt(C): a number a token, or one for all; nothing off the sphere."""
     root = stored_at(config)  # 1/sqrt(C): what s_z = 1 is stored at, and what brings h to length 1
     match config.scheme:
         case "pre_norm":
-            return nn.Identity()
+            return None
         case "ngpt":
             return Amplifier(root, LearnedScale(vocabulary(config), init=1.0, scale=root))
         case "ngpt_simple":

@@ -63,3 +63,9 @@ class DivergedError(BackbonesError):
 
 class UnequalError(BackbonesError):
     """Two ways that should compute the same do not: to time them would compare nothing."""
+
+
+class RankError(BackbonesError):
+    """Another process of a run that several make together failed, or is gone."""
+
+    exit_code = 12

@@ -6,6 +6,7 @@ B batch   T positions   C model width   m d_ffn
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from .by_hand import by_hand, gated, smooth_gelu
 from .config import BackboneConfig
 from .stream import Bottleneck, build_amplifier, reader, writer
 
@@ -27,12 +28,12 @@ class Plain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, C] -> [B, T, C]."""
-        return self.down(self.activation(self.up_gain(self.up(x))))
+        return self.down(self.activation(self.up(x, self.up_gain)))
 
 
 def gelu(x: Tensor) -> Tensor:
     """x Phi(x), with tanh for Phi."""
-    return F.gelu(x, approximate="tanh")
+    return smooth_gelu(x) if by_hand(x) else F.gelu(x, approximate="tanh")
 
 
 def relu_squared(x: Tensor) -> Tensor:
@@ -68,7 +69,8 @@ class SwiGlu(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, C] -> [B, T, C]."""
         z = self.enter(x)
-        h = F.silu(self.gate_gain(self.gate(z))) * self.up_gain(self.up(z))
+        gate, up = self.gate(z, self.gate_gain), self.up(z, self.up_gain)
+        h = gated(gate, up) if by_hand(gate, up) else F.silu(gate) * up
         return self.down(self.leave(h))
 
 

@@ -3,7 +3,7 @@
 B batch   T positions   V vocabulary
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -26,7 +26,6 @@ class Sampling(Record):
     window: PositiveInt | None = None  # most positions to look back on; None: what the model can
 
 
-@torch.no_grad()
 def generate(
     model: LanguageModel,
     ids: Tensor,
@@ -34,7 +33,21 @@ def generate(
     sampling: Sampling,
     padding: Tensor | None = None,
 ) -> Tensor:
-    """Prompt ids [B, T], T >= 1, -> [B, T + count]. The model should be in eval mode.
+    """Prompt ids [B, T], T >= 1, -> [B, T + count]: the prompt and the tokens of `stream`."""
+    return torch.cat((ids, *stream(model, ids, count, sampling, padding)), dim=-1)
+
+
+@torch.no_grad()
+def stream(
+    model: LanguageModel,
+    ids: Tensor,
+    count: int,
+    sampling: Sampling,
+    padding: Tensor | None = None,
+) -> Iterator[Tensor]:
+    """`count` tokens more than ids [B, T], T >= 1, each [B, 1], as soon as it is drawn.
+
+    The model should be in eval mode.
 
     Shorter prompts are padded on the left, `padding` [B] says by how much (see `left_padded`): each
     row is continued as if it were alone, though of the draws of one seed.
@@ -57,7 +70,7 @@ def generate(
             caches, new = opened(model, ids, starts)
         new = next_token(model(new, caches)[:, -1], sampling, draw)
         ids = torch.cat((ids, new), dim=-1)
-    return ids
+        yield new
 
 
 def left_padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

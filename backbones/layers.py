@@ -10,15 +10,46 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from .by_hand import by_hand, normed, product
 from .config import BackboneConfig
 
 Side = Literal["in", "out"]
 
 
+SMALLEST = 1e-12  # of a length that is divided by (torch's)
+
+
 def unit(x: Tensor, dim: int = -1) -> Tensor:
     """x at length one along `dim`, taken in float32 for narrower types; zero stays zero."""
+    if dim == -1 and by_hand(x):
+        return normed(x, None, eps=None)
     wide = x if x.dtype == torch.float64 else x.float()
     return F.normalize(wide, dim=dim).to(x.dtype)
+
+
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, gain: "Amplifier | None" = None
+) -> Tensor:
+    """x [..., n_in], weight [n_out, n_in], bias [n_out] -> [..., n_out], amplified by the gain.
+
+    In training, where there are more vectors than a weight has columns, the gain is multiplied into
+    the weight: that is less work.
+    """
+    if not by_hand(x, weight, bias):
+        out = F.linear(x, weight, bias)
+    elif gain is not None and bias is None and x.numel() > x.shape[-1] ** 2:
+        return product(x, gain.weights(weight))
+    else:
+        out = product(x, weight, bias)
+    return out if gain is None else gain(out)
+
+
+def normalize_(weight: Tensor, dim: int = -1) -> None:
+    """`unit` in place."""
+    if weight.dtype in {torch.float32, torch.float64}:
+        weight.div_(torch.linalg.vector_norm(weight, dim=dim, keepdim=True).clamp_(min=SMALLEST))
+    else:
+        weight.copy_(unit(weight, dim=dim))
 
 
 class Linear(nn.Module):
@@ -42,11 +73,11 @@ class Linear(nn.Module):
     def normalize_(self) -> None:
         """Bring every direction back to length one."""
         if self.sphere is not None:
-            self.weight.copy_(unit(self.weight, dim=1 if self.sphere == "in" else 0))
+            normalize_(self.weight, dim=1 if self.sphere == "in" else 0)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., n_in] -> [..., n_out]."""
-        return F.linear(x, self.weight, self.bias)
+    def forward(self, x: Tensor, gain: "Amplifier | None" = None) -> Tensor:
+        """x [..., n_in] -> [..., n_out], amplified by the gain if there is one."""
+        return linear(x, self.weight, self.bias, gain)
 
 
 class RmsNorm(nn.Module):
@@ -63,6 +94,8 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> [..., width]."""
+        if by_hand(x, self.gain):
+            return normed(x, self.gain, eps=self.eps)
         return F.rms_norm(x, self.gain.shape, self.gain, self.eps)
 
 
@@ -119,6 +152,10 @@ class Amplifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> [..., width]."""
         return x * self.factor if self.scale is None else x * (self.scale() * self.factor)
+
+    def weights(self, weight: Tensor) -> Tensor:
+        """The weight [width, n_in] of a map that is amplified already."""
+        return self.forward(weight.mT).mT
 
 
 def build_norm(config: BackboneConfig) -> RmsNorm | LayerNorm:

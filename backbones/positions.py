@@ -3,11 +3,16 @@
 B batch   T positions   C model width   D query width
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 
+from .by_hand import by_hand, turned
 from .config import BackboneConfig
 from .past import Start, positions
+
+LEAST = 256  # positions whose turns are kept
 
 
 class Rotary(nn.Module):
@@ -25,11 +30,12 @@ class Rotary(nn.Module):
 
     def forward(self, x: Tensor, start: Start) -> Tensor:
         """x [B, ..., T, D], of which the first is at position `start` -> the same shape."""
-        cos, sin = turns(start, x.shape[-2], x.shape[-1], self.base)
-        cos, sin = cos.to(x), sin.to(x)  # [T, D/2]
+        cos, sin = turns_of(x, start, self.base)  # [T, D/2]
         if cos.ndim == 3:  # rows that start apart
             between = [1] * (x.ndim - 3)
             cos, sin = (c.view(len(c), *between, *c.shape[1:]) for c in (cos, sin))
+        if by_hand(x):
+            return turned(x, cos, sin, interleaved=self.interleaved)
         if self.interleaved:
             a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
             return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
@@ -82,8 +88,33 @@ class SinusoidalPositions(nn.Module):
 
     def forward(self, x: Tensor, start: Start) -> Tensor:
         """x [B, T, C] -> x plus the sinusoids of its positions."""
-        cos, sin = turns(start, x.shape[-2], x.shape[-1], 10_000.0)
-        return x + self.factor * torch.stack((sin, cos), dim=-1).flatten(-2).to(x)
+        cos, sin = turns_of(x, start, 10_000.0)
+        return x + self.factor * torch.stack((sin, cos), dim=-1).flatten(-2)
+
+
+def turns_of(x: Tensor, start: Start, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines for x [..., T, D] from position `start` on, of its type and on its device.
+
+    Those of a first position that all rows share are computed once, and kept: `LEAST` rows, or the
+    next power of two that holds the last of them.
+    """
+    count, width = x.shape[-2:]
+    if not isinstance(start, int) or torch.compiler.is_compiling():
+        cos, sin = turns(start, count, width, base)
+        return cos.to(x), sin.to(x)
+    rows = max(LEAST, 1 << (start + count - 1).bit_length())
+    cos, sin = kept_turns(rows, width, base, x.dtype, x.device)
+    return cos[start : start + count], sin[start : start + count]
+
+
+@lru_cache(maxsize=8)
+def kept_turns(
+    rows: int, width: int, base: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The turns of the first `rows` positions, as tensors that training may keep too."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        cos, sin = turns(0, rows, width, base)
+        return cos.to(device, dtype), sin.to(device, dtype)
 
 
 def turns(start: Start, count: int, width: int, base: float) -> tuple[Tensor, Tensor]:

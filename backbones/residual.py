@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from .by_hand import by_hand, joined
 from .config import BackboneConfig, Branch
 from .init import BRANCH_PACE, stored_at
 from .layers import Amplifier, LayerNorm, LearnedScale, RmsNorm, build_norm, unit
@@ -50,8 +51,11 @@ class Hypersphere(nn.Module):
     def forward(self, x: Tensor, work: Work, past: LayerCache) -> Tensor:
         """x [B, T, C] of length one -> the same."""
         branch = self.dropout(work(self.conv(x, past)))
+        pace = self.alpha().abs()
+        if by_hand(x, branch, pace):
+            return joined(x, branch, pace)
         direction = unit(branch).to(x.dtype)  # a branch may be narrower
-        return unit(torch.lerp(x, direction, self.alpha().abs()))
+        return unit(torch.lerp(x, direction, pace))
 
 
 def build_residual(config: BackboneConfig, branch: Branch) -> PreNorm | Hypersphere:

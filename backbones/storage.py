@@ -4,8 +4,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,39 @@ def to_json(value: Mapping[str, Any]) -> bytes:
 
 def write_folder(place: Path, files: Mapping[str, bytes]) -> None:
     """All of `files` in a new folder at `place`, or nothing; what stood there is replaced."""
-    draft = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        sweep(place.parent, place.name)
-        draft.mkdir()
+    draft = draft_of(place, os.getpid())
+    with whole_or_gone(draft, place):
+        begin_folder(draft, place)
         for name, data in files.items():
             write_synced(draft / name, data)
-        sync_folder(draft)
-        shutil.rmtree(place, ignore_errors=True)  # left by a run that was cut off before LATEST
-        draft.rename(place)
-        sync_folder(place.parent)
+        finish_folder(draft, place)
+
+
+def draft_of(place: Path, process: int) -> Path:
+    """Where a folder is made by a process, or, as number 0, by several together."""
+    return place.with_name(f".{place.name}.{process}")
+
+
+def begin_folder(draft: Path, place: Path) -> None:
+    """An empty draft of the folder, the only one."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    sweep(place.parent, place.name)
+    draft.mkdir()
+
+
+def finish_folder(draft: Path, place: Path) -> None:
+    """The draft becomes the folder, in one step."""
+    sync_folder(draft)
+    shutil.rmtree(place, ignore_errors=True)  # left by a run that was cut off before LATEST
+    draft.rename(place)
+    sync_folder(place.parent)
+
+
+@contextmanager
+def whole_or_gone(draft: Path, place: Path) -> Generator[None]:
+    """StorageError, and no draft, where the disk refuses what is inside."""
+    try:
+        yield
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise StorageError(f"{place} cannot be written: {error.strerror}") from error

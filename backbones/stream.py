@@ -38,11 +38,11 @@ class Bottleneck(nn.Module):
         return self.norm(self.down(x))
 
 
-def build_amplifier(config: BackboneConfig, width: int, factor: float) -> Amplifier | nn.Identity:
+def build_amplifier(config: BackboneConfig, width: int, factor: float) -> Amplifier | None:
     """What brings a product of unit vectors back to a useful size; nothing off the sphere."""
     match config.scheme:
         case "pre_norm":
-            return nn.Identity()
+            return None
         case "ngpt":
             return Amplifier(factor, LearnedScale(width, init=1.0, scale=1.0))
         case "ngpt_simple":

@@ -80,9 +80,11 @@ def described(wanted: Wanted, stored: Stored | None, origin: Remote) -> str:
     asks = plan(wanted, stored, origin)
     if asks.nothing:
         return asks.nothing
-    origin.first_day(wanted.interval, asks.start, wanted.end)  # refuses what `fetch` would refuse
+    # Refuses what `fetch` would refuse. Daily bars reach back to a listing that nobody knows yet.
+    oldest = origin.first_day(wanted.interval, asks.start, wanted.end)
+    start = "the first bar" if asks.start is None and wanted.interval == "1d" else oldest
     end = wanted.end or origin.now().date()
-    text = f"would ask for {asks.start or 'the first bar'} to {end}"
+    text = f"would ask for {start} to {end}"
     exchange = origin.calendar(stored.provenance) if stored else ""
     sessions = count(exchange, asks.start, end) if asks.start else None
     return text if sessions is None else f"{text}: {sessions} sessions of {exchange}"

@@ -10,8 +10,17 @@ from typing import Any
 import click
 
 from forecaster.boundary import exit_code, harmless, raise_on_sigterm
+from forecaster.commands import completing
 from forecaster.commands.groups import COMMANDS
-from forecaster.commands.shared import FILE, FOLDER, options, show_examples
+from forecaster.commands.shared import (
+    BASELINES,
+    FILE,
+    PRESET,
+    offer,
+    options,
+    run_of,
+    show_examples,
+)
 
 OUTCOME = ("store", "out", "dry", "json", "quiet")  # of commands that leave a run
 
@@ -23,7 +32,7 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("symbols", nargs=-1)
+@click.argument("symbols", nargs=-1, shell_complete=offer(lambda _: completing.bundled()))
 @click.option(
     "--source", default="bundled", show_default=True, help="bundled, csv, yahoo, MODULE:CLASS."
 )
@@ -46,12 +55,16 @@ def fetch(**given: Any) -> None:
 
 
 @cli.command()
-@click.option("--preset", "presets", multiple=True, help="A backbone; may be repeated.")
-@click.option("--baselines", metavar="all|naive|NAME,...", help="Rows beside the learner.")
+@click.option("--preset", "presets", multiple=True, help="A backbone; may be repeated.", **PRESET)
+@click.option(
+    "--baselines", metavar="all|naive|NAME,...", help="Rows beside the learner.", **BASELINES
+)
 @click.option("--test-from", metavar="YYYY-MM-DD", help="First origins close after this day.")
 @click.option("--refit-every", type=int, help="Bars between refits.")
 @click.option("--quick", is_flag=True, help="Two symbols, two years, one small network.")
-@click.option("--resume", type=FOLDER, metavar="RUN", help="Go on with an interrupted run.")
+@click.option(
+    "--resume", metavar="RUN", help="Go on with an interrupted run.", **run_of("backtest")
+)
 @click.option("--vault", is_flag=True, help="End before the last tenth of the bars.")
 @click.option("--open-vault", is_flag=True, help="Test on that tenth alone; the ledger knows.")
 @click.option("--fail-under", type=float, metavar="SKILL", help="Exit 11 below this skill in %.")
@@ -64,9 +77,9 @@ def backtest(**given: Any) -> None:
 
 
 @cli.command()
-@click.option("--preset", help="A backbone of `backbones list`.")
+@click.option("--preset", help="A backbone of `backbones list`.", **PRESET)
 @click.option("--until", metavar="YYYY-MM-DD", help="Learn from bars closed by this day.")
-@click.option("--resume", type=FOLDER, metavar="RUN", help="Go on with an interrupted run.")
+@click.option("--resume", metavar="RUN", help="Go on with an interrupted run.", **run_of("train"))
 @options("symbols", "horizons", "config", "set", *OUTCOME)
 def train(**given: Any) -> None:
     """Fit one learner and keep it in a run folder."""
@@ -76,7 +89,7 @@ def train(**given: Any) -> None:
 
 
 @cli.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", **run_of("train"))
 @click.option(
     "--paths",
     type=click.IntRange(1, 1_000_000),
@@ -92,7 +105,7 @@ def predict(**given: Any) -> None:
 
 
 @cli.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", **run_of("train"))
 @click.option("--until", metavar="DATE", help="Score up to this day  [default: the last]")
 @click.option("--paths", type=click.IntRange(2, 1000), default=100, show_default=True, metavar="N")
 @click.option("--every", type=click.IntRange(1), default=5, show_default=True, help="Bars.")
@@ -105,7 +118,7 @@ def paths(**given: Any) -> None:
 
 
 @cli.command()
-@click.argument("target", type=FILE)
+@click.argument("target", type=FILE, shell_complete=run_of("backtest")["shell_complete"])
 @click.option("--examples", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--markets", type=click.IntRange(1), default=1, help="Of each placebo; 1 if not set.")
 @click.option("--source", help="Bars for a predictions file: bundled, csv, ... instead of a store.")
@@ -125,7 +138,7 @@ def audit(**given: Any) -> None:
 
 
 @cli.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", **run_of("backtest"))
 @click.option("--model", help="Whose forecasts size the positions  [default: the first preset]")
 @click.option("--cost-bp", default="0,1,2,5,10,20", show_default=True, help="A side, in 1e-4.")
 @click.option(

@@ -18,10 +18,12 @@ from typing import Any
 from forecaster.atomic import TEMPORARY, commit_bytes, commit_folder, read_regular
 from forecaster.config import RunConfig
 from forecaster.errors import CheckpointError, StorageError, UsageError, printable, suggestion
+from forecaster.held import hold, is_held, let_go
 from forecaster.leftovers import sweep
 
 PACKAGES = ("torch", "numpy", "scipy", "pandas", "pyarrow", "arch", "statsmodels", "scoringrules")
 RUNS = Path("runs")
+RUNNING, CUT_OFF = "running", "cut off"
 LIMIT_BYTES = 64 << 20  # of a JSON file of a run
 
 
@@ -41,7 +43,8 @@ class RunFolder:
     ) -> "RunFolder":
         """A new folder, there with all that a resume needs (`data` is data.json), or not at all.
 
-        Raises UsageError where it exists, StorageError where it cannot be made.
+        It is held by this process until `finish`. Raises UsageError where it exists, StorageError
+        where it cannot be made.
         """
         if path is None:
             now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -51,7 +54,7 @@ class RunFolder:
                 f"run {path} exists; choose another --out, or continue it with --resume {path}"
             )
         records: dict[str, Mapping[str, Any]] = {
-            "status.json": {"state": "running", "kind": kind},
+            "status.json": {"state": RUNNING, "kind": kind},
             "config.resolved.json": config.model_dump(mode="json"),
             "environment.json": environment(),
         }
@@ -59,6 +62,7 @@ class RunFolder:
             records["data.json"] = data
         sweep(path.parent)
         commit_folder(path, {name: _json(record) for name, record in records.items()})
+        hold(path)
         return cls(path)
 
     @classmethod
@@ -81,17 +85,28 @@ class RunFolder:
 
     def require_done(self) -> None:
         """Raises UsageError, with how to go on, where the run has not ended well."""
-        status = self.read_json("status.json")
-        if status["state"] != "done":
+        state = self.state()
+        if state == RUNNING:
+            raise UsageError(f"run {self.path} is {RUNNING}: wait until it has ended")
+        if state != "done":
+            kind = self.read_json("status.json")["kind"]
             raise UsageError(
-                f"run {self.path} is {status['state']}; go on with:"
-                f" forecaster {status['kind']} --resume {self.path}"
+                f"run {self.path} is {state}; go on with: forecaster {kind} --resume {self.path}"
             )
+
+    def state(self) -> str:
+        """How it ended, RUNNING, or CUT_OFF where its process died without a word.
+
+        Raises CheckpointError for a damaged folder.
+        """
+        state = self.read_json("status.json").get("state")
+        return CUT_OFF if state == RUNNING and not is_held(self.path) else str(state)
 
     def go_on(self) -> None:
         """Record that it runs again, and remove what a killed process left unfinished.
 
-        Raises CheckpointError, with both versions, where it was begun by other code.
+        Raises CheckpointError, with both versions, where it was begun by other code, LockedError
+        where another process is at it.
         """
         there, here = _versions(self.read_json("environment.json")), _versions(environment())
         odd = [name for name in here if there.get(name) != here[name]]
@@ -101,9 +116,10 @@ class RunFolder:
                 f"run {self.path} was begun by other code: {', '.join(words)}; start a new run,"
                 " or install what it was begun with"
             )
+        hold(self.path)
         for folder in (self.path, self.path / "folds"):
             sweep(folder)
-        self.finish("running")
+        self._note(RUNNING)
 
     def config(self) -> RunConfig:
         """The resolved configuration. Raises CheckpointError where this version cannot read it."""
@@ -138,7 +154,13 @@ class RunFolder:
         return record
 
     def finish(self, state: str, **more: Any) -> None:
-        """Record how the run ended: done, failed, interrupted."""
+        """Record how the run ended: done, failed, interrupted. Others may work on it now."""
+        try:
+            self._note(state, **more)
+        finally:
+            let_go(self.path)
+
+    def _note(self, state: str, **more: Any) -> None:
         self.write_json("status.json", self.read_json("status.json") | {"state": state} | more)
 
 

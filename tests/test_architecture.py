@@ -13,13 +13,14 @@ LAYERS: dict[str, list[set[str]]] = {
     "backbones": [
         {"errors"},
         {"storage"},
-        {"config", "past"},
+        {"config", "past", "by_hand"},
         {"recipe"},
         {"init", "positions", "layers"},
         {"stream", "short_conv"},
         {"attention", "ffn", "residual", "embedding"},
         {"model"},
         {"losses", "optim", "sphere", "text", "maps"},
+        {"distributed"},
         {"checkpoint"},
         {"train", "generate"},
         {"presets"},
@@ -34,7 +35,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"bars", "config"},
         {"events", "settings"},
         {"atomic", "provenance", "candle", "sessions"},
-        {"quality", "leftovers"},
+        {"quality", "leftovers", "held"},
         {"sources", "store", "runs"},
         {"overlap"},
         {"asking"},
@@ -64,7 +65,8 @@ LAYERS: dict[str, list[set[str]]] = {
 MAY_USE_PACKAGE = {"backbones": set[str](), "forecaster": {"backbones"}}
 ONLY_IN = {
     "torch": {"forecaster/learner", "backbones"},
-    "backbones": {"forecaster/learner", "backbones"},
+    # Names for a shell to complete must not wait for torch, as importing the learner would.
+    "backbones": {"forecaster/learner", "backbones", "forecaster/commands/completing.py"},
     "yfinance": {"forecaster/sources"},
     "click": {
         *("forecaster/cli.py", "forecaster/commands/groups.py", "forecaster/commands/shared.py"),

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..past import LayerCache, Start
 from .fused import Masking, fused_for
 from .layout import Heads
+from .short import read, read_contrast, short_enough
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float, order: Tensor | None = None) -> Tensor:
@@ -75,4 +76,13 @@ class Reading:
     def through_maps(self) -> Tensor:
         """What each map reads of the values: [B, H, M, T, E]."""
         h = self.heads
+        if short_enough(h, self.past):
+            return h.lift(read(h, self.scale))
         return h.lift(attend(h.q, h.k, h.v, scale=self.scale, order=self.past.order))
+
+    def through_contrast(self, lam: Tensor) -> Tensor:
+        """What the first map reads, less lam times what the second does: [B, H, T, E]."""
+        if short_enough(self.heads, self.past):
+            return self.heads.lift(read_contrast(self.heads, lam, self.scale))
+        first, second = self.through_maps().unbind(dim=2)
+        return first - lam * second

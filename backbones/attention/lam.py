@@ -52,6 +52,6 @@ class TokenLambda(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, C] -> [B, H, T, 1]."""
-        score = self.gain(self.gate(x))
+        score = self.gate(x, self.gain)
         score = score if self.bias is None else score + self.bias
         return score.sigmoid().mT.unsqueeze(-1)

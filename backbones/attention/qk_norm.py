@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..by_hand import by_hand, normed
 from ..config import BackboneConfig
 from ..init import stored_at
 from ..layers import LearnedScale
@@ -71,11 +72,17 @@ class QkNorm(nn.Module):
 
     def queries(self, q: Tensor) -> Tensor:
         """[B, H, M, T, D] -> the same shape."""
-        return times(q, self.inverse_length(q), None if self.q is None else self.q())
+        return self.sized(q, None if self.q is None else self.q())
 
     def keys(self, k: Tensor) -> Tensor:
         """[B, G, K, T, D] -> the same shape."""
-        return times(k, self.inverse_length(k), self.key_gain())
+        return self.sized(k, self.key_gain())
+
+    def sized(self, x: Tensor, gain: Tensor | None) -> Tensor:
+        """x [..., D] at its known size, times the gain."""
+        if self.kind != "none" and by_hand(x, gain):
+            return normed(x, gain, eps=self.eps if self.kind == "rms" else None)
+        return times(x, self.inverse_length(x), gain)
 
     def key_gain(self) -> Tensor | None:
         """Of the part of a key that is each head's own."""

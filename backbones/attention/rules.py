@@ -95,9 +95,10 @@ class ContrastV2(nn.Module):
 
 def combined(reading: Reading, lam: Tensor, integral: Integral | None) -> Tensor:
     """o_1 - lam o_2, plus lam times the integral where there is one: [B, H, T, E]."""
+    if integral is None:
+        return reading.through_contrast(lam)
     first, second = reading.through_maps().unbind(dim=2)
-    out = first - lam * second
-    return out if integral is None else out + lam * integral(reading, first)
+    return first - lam * (second - integral(reading, first))
 
 
 def build_head_norm(config: BackboneConfig, width: int) -> RmsNorm | UnitNorm | nn.Identity:

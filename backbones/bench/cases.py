@@ -1,7 +1,7 @@
 """What is compared: ways to write a thing, what makes them comparable, and at which sizes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -62,11 +62,27 @@ class Scale:
     tokens: int = 1024  # a batch of attention alone holds; one sequence where it is longer
     long: tuple[int, ...] = (1024, 2048, 4096)  # of the memory table
     written: int = 64  # tokens that sampling writes
+    peers: tuple[tuple[int, int, int, int, int], ...] = (
+        (128, 4, 4, 64, 12),
+        (128, 4, 4, 256, 12),
+        (384, 6, 6, 64, 12),
+        (384, 6, 6, 256, 4),
+    )  # d_model, n_layers, n_heads, context, batch of the models that others' are held against
 
     @property
     def head_dim(self) -> int:
         """Width of a query."""
         return self.d_model // self.n_heads
+
+    @property
+    def shape(self) -> str:
+        """The sizes of whole models, in words."""
+        return f"{self.n_layers} x {self.d_model}, {self.batch} x {self.context}"
+
+    def shapes(self) -> list["Scale"]:
+        """One scale for each of `peers`."""
+        names = ("d_model", "n_layers", "n_heads", "context", "batch")
+        return [replace(self, **dict(zip(names, peer, strict=True))) for peer in self.peers]
 
     def batch_of(self, length: int) -> int:
         """Sequences of that length to a batch."""

@@ -6,7 +6,7 @@ B batch   T positions   V vocabulary
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..config import BackboneConfig
 from ..losses import cross_entropy
@@ -41,7 +41,7 @@ def random_batch(vocab_size: int, batch: int, length: int) -> tuple[Tensor, Tens
     return ids[:, :-1], ids[:, 1:]
 
 
-def count(model: torch.nn.Module) -> int:
+def count(model: nn.Module) -> int:
     """How many numbers are trained."""
     return sum(parameter.numel() for parameter in model.parameters())
 
@@ -70,14 +70,28 @@ def training_way(
 ) -> Way:
     """Steps of training on one batch, weights and batch the same for all: [loss, gradient norm]."""
     torch.manual_seed(0)
-    inputs, targets = random_batch(scale.vocab_size, scale.batch, scale.context)
     model = LanguageModel(config)
+    return training_way_of(name, model, model, scale, recipe, renormalized=renormalized)
+
+
+def training_way_of(
+    name: str,
+    model: nn.Module,
+    logits: Callable[[Tensor], Tensor],
+    scale: Scale,
+    recipe: TrainRecipe = RECIPE,
+    *,
+    renormalized: bool = True,
+) -> Way:
+    """The same of any model: `logits` makes them of ids."""
+    torch.manual_seed(1)
+    inputs, targets = random_batch(scale.vocab_size, scale.batch, scale.context)
     state = start(model, recipe)
 
     def run() -> list[Tensor]:
         report = take_step(
             state,
-            lambda _: cross_entropy(model(inputs), targets),
+            lambda _: cross_entropy(logits(inputs), targets),
             recipe,
             (lambda: normalize_weights_(model)) if renormalized else None,
         )

@@ -9,22 +9,25 @@
         state.json                         step, loss scale, threads, versions, sha256 of the
                                            other files
 
+A run of several processes keeps "rng/torch/1" and so on too. Where each has a share of the rows,
+each writes its own, as model-00001-of-00002.safetensors; any number of processes reads them.
+
 A checkpoint is written beside its place, synced, and renamed: a reader sees all of it or none.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..distributed import ALONE, Ranks
+from ..distributed.shards import like
 from ..errors import CheckpointError
 from ..optim import Together
-from ..storage import replace_file, to_json, write_folder
+from ..storage import replace_file
 from .files import (
     differences,
     latest,
@@ -32,8 +35,9 @@ from .files import (
     read_config,
     read_state,
     refuse_other_config,
-    sealed,
 )
+from .fitting import assign, refuse_other_moments
+from .writing import write_checkpoint
 
 __all__ = [
     "TrainingState",
@@ -57,27 +61,29 @@ class TrainingState:
     step: int = 0
     scale: float = 1.0  # of the loss, against underflow in float16
     steady: int = 0  # steps since that scale changed
+    ranks: Ranks = ALONE
 
 
 def save_checkpoint(folder: Path, state: TrainingState, config: Mapping[str, Any]) -> Path:
-    """Write `folder/step-N` and point LATEST at it; StorageError where the disk refuses."""
-    weights, rest = weight_tensors(state), optimizer_tensors(state)
-    files = {
-        "model.safetensors": save(weights, metadata={"format": "pt"}),
-        "optimizer.safetensors": save(rest),
-        "config.json": to_json(config),
-    }
+    """Write `folder/step-N` and point LATEST at it; StorageError where the disk refuses.
+
+    All processes of a run call it; the first one, or each its own shard, writes.
+    """
+    tensors = {"model": weight_tensors(state), "optimizer": optimizer_tensors(state)}
     about = {
         "step": state.step,
         "scale": state.scale,
         "steady": state.steady,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     }
+    if state.ranks.count > 1:
+        about["processes"] = state.ranks.count
     place = folder / f"step-{state.step:06d}"
-    write_folder(place, files | {"state.json": sealed(about)})
-    replace_file(folder / "LATEST", f"{place.name}\n".encode())
+    write_checkpoint(place, tensors, config, about, state.ranks)
+    with state.ranks.together():
+        if state.ranks.first:
+            replace_file(folder / "LATEST", f"{place.name}\n".encode())
     return place
 
 
@@ -107,12 +113,14 @@ def restore_checkpoint(place: Path, state: TrainingState, config: Mapping[str, A
         forms = state.optimizer.forms(parameter)
         moments = {kind: rest.pop(f"{kind}/{name}") for kind in forms if f"{kind}/{name}" in rest}
         refuse_other_moments(f"{place}: {{}} of {name}", moments, forms)
-        state.optimizer.restore(parameter, moments)
-    generator = rest.pop("rng/torch")
+        state.optimizer.restore(parameter, dealt(parameter, moments))
+    generators = take(rest, "rng/")
     if rest:
         raise CheckpointError(f"{place} holds {min(rest)!r}, which this model does not have")
     state.step, state.scale, state.steady = about["step"], about["scale"], about["steady"]
-    torch.set_rng_state(generator)  # last: nothing after it may draw
+    own = generator_name(state.ranks.rank)
+    if own in generators:  # else it is of more processes than before: its own seed stands
+        torch.set_rng_state(generators[own])  # last: nothing after it may draw
 
 
 def load_weights(place: Path, model: nn.Module) -> None:
@@ -127,7 +135,8 @@ def weight_tensors(state: TrainingState) -> dict[str, Tensor]:
 
 def optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
     """Everything else that the next step depends on."""
-    tensors = {"rng/torch": torch.get_rng_state()}
+    generators = state.ranks.all_of(torch.get_rng_state())
+    tensors = {f"rng/{generator_name(i)}": each for i, each in enumerate(generators)}
     for name, parameter in trainable(state.model).items():
         moments = state.optimizer.moments(parameter)  # empty where no gradient has come yet
         tensors |= {f"{kind}/{name}": moment for kind, moment in moments.items()}
@@ -136,49 +145,25 @@ def optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
     return tensors
 
 
+def generator_name(rank: int) -> str:
+    """Of a process' generator, in a checkpoint."""
+    return f"torch/{rank}" if rank else "torch"
+
+
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters that learn, by name."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def dealt(parameter: Tensor, moments: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Moments as the parameter is dealt out: those of its shape are, a count of steps is not."""
+    return {
+        kind: like(parameter, moment) if moment.shape == parameter.shape else moment
+        for kind, moment in moments.items()
+    }
 
 
 def take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Remove the tensors under a prefix and return them without it."""
     names = [name for name in tensors if name.startswith(prefix)]
     return {name.removeprefix(prefix): tensors.pop(name) for name in names}
-
-
-@torch.no_grad()
-def assign(place: Path, targets: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Copy each tensor into the target of its name.
-
-    The names, shapes and types must be the same.
-    """
-    if targets.keys() != tensors.keys():
-        odd = min(targets.keys() ^ tensors.keys())
-        where = "the model" if odd in targets else "the checkpoint"
-        raise CheckpointError(f"{place}: only {where} has a tensor {odd!r}")
-    for name, target in targets.items():
-        refuse_other_form(f"{place}: {name}", tensors[name], target)
-        target.copy_(tensors[name])
-
-
-def refuse_other_moments(
-    subject: str, moments: Mapping[str, Tensor], forms: Mapping[str, Tensor]
-) -> None:
-    """CheckpointError unless all moments are there, or none, each of its form's shape and type.
-
-    torch's own `load_state_dict` checks neither shape nor type.
-    """
-    for kind, form in forms.items() if moments else ():
-        if kind not in moments:
-            raise CheckpointError(f"{subject.format(kind)} is missing, {sorted(moments)} are there")
-        refuse_other_form(subject.format(kind), moments[kind], form)
-
-
-def refuse_other_form(subject: str, found: Tensor, wanted: Tensor) -> None:
-    """CheckpointError unless shape and type agree."""
-    if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
-        raise CheckpointError(
-            f"{subject} is {list(found.shape)} {found.dtype}, "
-            f"{list(wanted.shape)} {wanted.dtype} is wanted"
-        )

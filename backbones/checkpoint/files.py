@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
@@ -17,6 +18,8 @@ from ..storage import to_json
 
 STEP = re.compile(r"step-[0-9]{6,12}")
 FIELDS = {"step", "scale", "steady", "threads", "torch", "sha256"}  # of a state
+PROCESSES = "processes"  # how many made it; there where it is more than one
+SHARD = r"-[0-9]{5}-of-([0-9]{5})\.safetensors"  # after a file's stem
 LARGEST_JSON = 1 << 20
 LARGEST_BYTES = 64 << 30  # of a file of tensors
 
@@ -67,11 +70,38 @@ def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def load_tensors(place: Path, stem: str) -> dict[str, Tensor]:
+    """The tensors of one file, or of the shards of one, their sha256 checked."""
+    shards = [load_file(place, name) for name in shard_names(place, stem)]
+    if not shards:
+        return load_file(place, f"{stem}.safetensors")
+    names = dict.fromkeys(name for shard in shards for name in shard)
+    parts = {name: [shard[name] for shard in shards if name in shard] for name in names}
+    return {name: rows[0] if len(rows) == 1 else torch.cat(rows) for name, rows in parts.items()}
+
+
+def load_file(place: Path, name: str) -> dict[str, Tensor]:
     """The tensors of one file, its sha256 checked."""
     try:
-        return load(checked_bytes(place, f"{stem}.safetensors"))
+        return load(checked_bytes(place, name))
     except SafetensorError as error:
-        raise CheckpointError(f"{place / stem}.safetensors cannot be read: {error}") from error
+        raise CheckpointError(f"{place / name} cannot be read: {error}") from error
+
+
+def shard_name(stem: str, rank: int, count: int) -> str:
+    """The file with the rows that one of `count` processes has; ranks count from 0."""
+    return f"{stem}-{rank + 1:05d}-of-{count:05d}.safetensors"
+
+
+def shard_names(place: Path, stem: str) -> list[str]:
+    """The shards of a file in the order of their rows; none where it is one file."""
+    known = set(read_state(place)["sha256"])
+    found = [int(m[1]) for name in known if (m := re.fullmatch(stem + SHARD, name))]
+    if not found:
+        return []
+    names = [shard_name(stem, rank, found[0]) for rank in range(found[0])]
+    if missing := set(names) - known:
+        raise CheckpointError(f"{place}/state.json is damaged: it has no {min(missing)}")
+    return names
 
 
 def checked_bytes(place: Path, name: str) -> bytes:
@@ -108,7 +138,7 @@ def read_state(place: Path) -> dict[str, Any]:
     if not isinstance(about, dict):
         raise CheckpointError(f"{path} is damaged: it is not an object")
     found = about.pop("self", None)
-    if odd := FIELDS ^ about.keys():
+    if odd := FIELDS ^ (about.keys() - {PROCESSES}):
         what = "no" if min(odd) in FIELDS else "an unknown"
         raise CheckpointError(f"{path} is damaged: it has {what} {min(odd)!r}")
     if not isinstance(about["sha256"], dict):

@@ -6,22 +6,26 @@ traceback is shown only under --debug.
 
 import functools
 import json
+import os
 import sys
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
+from click.shell_completion import CompletionItem
 
-from ..errors import BackbonesError, StorageError, printable
+from ..errors import BackbonesError, DivergedError, RankError, StorageError, printable
+from . import completing
 from .examples import EXAMPLES
 
 if TYPE_CHECKING:
     from ..train import StepReport
 
 P = ParamSpec("P")
-INTERRUPTED, TERMINATED = 130, 143  # 128 + the signal's number, as shells have it
+INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141  # 128 + the signal's number, as shells have it
 
 
 def reported(command: Callable[P, None]) -> Callable[P, None]:
@@ -35,6 +39,9 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt as stopped:  # an argument says by which other signal
             code = TERMINATED if stopped.args else INTERRUPTED
             stop(stopped, f"{str(stopped) or 'interrupted'}{how_to_go_on()}", code)
+        except BrokenPipeError:  # whoever reads has had enough: nothing to say, and to nobody
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            click.get_current_context().exit(BROKEN_PIPE)
         except BackbonesError as error:
             stop(error, str(error), error.exit_code)
         except OSError as error:
@@ -54,10 +61,15 @@ def how_to_go_on() -> str:
 
 def stop(error: BaseException, told: str, code: int) -> None:
     """Tell of an error on stderr and exit."""
-    context = click.get_current_context()
+    from ..distributed.launch import rank_here
+
+    context, rank = click.get_current_context(), rank_here()
+    if rank and isinstance(error, KeyboardInterrupt | RankError | DivergedError):
+        context.exit(code)  # the first process of the run says the same
     if context.obj["debug"]:
         click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
-    click.echo(f"error: {printable(' '.join(told.split()))}", err=True)
+    where = f"error in process {rank} of the run" if rank else "error"
+    click.echo(f"{where}: {printable(' '.join(told.split()))}", err=True)
     context.exit(code)
 
 
@@ -102,6 +114,29 @@ def tell(text: str) -> None:
     """A line of progress on stderr, but under -q."""
     if not click.get_current_context().obj["quiet"]:
         click.echo(text, err=True)
+
+
+def offer(names: Callable[[], Iterable[str]], otherwise: str = "plain") -> Any:
+    """What `shell_complete` wants: names that begin as the word does, of a list its last one.
+
+    Where there is none, the shell completes by itself as for `otherwise`: dir, file, plain. Nothing
+    that goes wrong is told: who presses a key has asked nothing yet.
+    """
+
+    def complete(_: click.Context, __: click.Parameter, word: str) -> list[CompletionItem]:
+        before, comma, last = word.rpartition(",")
+        try:
+            found = [each for each in names() if each.startswith(last)]
+        except Exception:
+            found = []
+        items = [CompletionItem(f"{before}{comma}{each}") for each in found]
+        return items or [CompletionItem(word, type=otherwise)]
+
+    return complete
+
+
+RUN = {"type": click.Path(path_type=Path), "shell_complete": offer(completing.runs, "dir")}
+PRESET, RECIPE = ({"shell_complete": offer(n)} for n in (completing.presets, completing.recipes))
 
 
 def show_examples(command: click.Command, name: str) -> None:

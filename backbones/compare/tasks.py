@@ -12,9 +12,9 @@ from statistics import median
 from typing import Any
 
 from ..errors import DivergedError, UsageError
+from ..language import open_run, train_run
 from ..language.folder import read_plan, read_text
 from ..language.plan import TextPlan, changed
-from ..language.run import open_run, train_run
 from ..language.score import held_out, mean_nats, softmax_nats
 from ..storage import replace_file, to_json
 from ..text.corpora import Corpus

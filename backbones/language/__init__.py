@@ -1,8 +1,9 @@
 """A language model on a text, end to end: plan a run, train it, score it, sample from it."""
 
+from .opened import LanguageRun, open_run, sample_text, score_run, written
 from .plan import TextPlan, preset_table
 from .request import Prepared, TrainRequest, prepare
-from .run import LanguageRun, open_run, sample_text, score_run, train_run
+from .run import train_run
 
 __all__ = [
     "LanguageRun",
@@ -15,4 +16,5 @@ __all__ = [
     "sample_text",
     "score_run",
     "train_run",
+    "written",
 ]

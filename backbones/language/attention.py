@@ -7,7 +7,7 @@ import torch
 from ..errors import UsageError
 from ..maps import LayerMaps, recorded
 from ..train import computing, device_of
-from .run import LanguageRun
+from .opened import LanguageRun
 
 MOST_TOKENS = 256  # of a prompt: a map has as many rows
 

@@ -79,16 +79,16 @@ def training_seconds(folder: Path) -> float:
 def status(folder: Path) -> Generator[None]:
     """Keep status.json true: running, then done, interrupted, or failed with the reason."""
     write_status(folder, "running", None)
-    try:
-        with sigterm_raised():
+    with sigterm_raised():
+        try:
             yield
-    except KeyboardInterrupt:
-        write_status(folder, "interrupted", None)
-        raise
-    except Exception as error:
-        write_status(folder, "failed", str(error) or type(error).__name__)
-        raise
-    write_status(folder, "done", None)
+        except KeyboardInterrupt:
+            write_status(folder, "interrupted", None)
+            raise
+        except Exception as error:
+            write_status(folder, "failed", str(error) or type(error).__name__)
+            raise
+        write_status(folder, "done", None)
 
 
 def write_status(folder: Path, state: str, reason: str | None) -> None:
@@ -101,13 +101,15 @@ def write_status(folder: Path, state: str, reason: str | None) -> None:
 def sigterm_raised() -> Generator[None]:
     """SIGTERM ends what is inside as Ctrl-C would: KeyboardInterrupt, saying "terminated".
 
-    Signals are the main thread's alone; elsewhere nothing changes.
+    Of several the first counts: a launcher and its group may both be told to stop. Signals are the
+    main thread's alone; elsewhere nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def end(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise KeyboardInterrupt("terminated")
 
     before = signal.signal(signal.SIGTERM, end)

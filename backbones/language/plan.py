@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, Self
 
-from pydantic import Field, PositiveInt, ValidationError
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from ..config import BackboneConfig, Record
 from ..errors import UsageError
@@ -35,6 +35,14 @@ class TextPlan(Record):
     batch: PositiveInt
     backbone: BackboneConfig
     train: TrainRecipe
+
+    @model_validator(mode="after")
+    def _refuse_unequal_parts(self) -> Self:
+        if self.batch % self.train.accumulate:
+            raise ValueError(
+                f"batch={self.batch} is not a multiple of train.accumulate={self.train.accumulate}"
+            )
+        return self
 
     def parts(self, corpus: Corpus) -> tuple[str, str]:
         """What this plan trains on, and what it scores."""

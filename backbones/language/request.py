@@ -26,6 +26,7 @@ class TrainRequest:
     vocab_size: int | None = None  # of a bpe
     seed: int | None = None
     steps: int | None = None
+    accumulate: int | None = None
     changes: tuple[str, ...] = ()  # each FIELD=VALUE
     out: Path | None = None
     resume: Path | None = None
@@ -91,7 +92,11 @@ def prepare_resume(request: TrainRequest, folder: Path) -> Prepared:
 def parsed(request: TrainRequest) -> dict[str, Any]:
     """Dotted fields of the plan and the values asked for, JSON where they are JSON, else text."""
     fields = dict(setting(text) for text in request.changes)
-    short = {"train.steps": request.steps, "train.seed": request.seed}
+    short = {
+        "train.steps": request.steps,
+        "train.seed": request.seed,
+        "train.accumulate": request.accumulate,
+    }
     return fields | {name: value for name, value in short.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""Train a plan in a folder, and use what came of it."""
+"""Train a plan in a folder, in one process or in several."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,30 +7,28 @@ from typing import Any
 
 import torch
 
-from ..checkpoint import differences, latest, load_weights
+from ..checkpoint import differences
+from ..distributed import ALONE, Ranks
 from ..embedding import vocabulary
-from ..errors import CheckpointError, CorpusError, UsageError
-from ..generate import Sampling, generate
+from ..errors import CheckpointError, UsageError
 from ..model import LanguageModel
 from ..sphere import normalize_weights_
 from ..storage import replace_file, to_json
 from ..text.batches import Batches
 from ..text.corpora import Corpus
 from ..text.tokenizer import Tokenizer, fit_tokenizer
-from ..train import RunFolder, StepReport, as_trained, computing, device_of, fit, started
-from .folder import read_plan, read_tokenizer, status, training_seconds, write_plan
+from ..train import RunFolder, StepReport, as_trained, fit, started
+from .folder import (
+    read_plan,
+    read_tokenizer,
+    sigterm_raised,
+    status,
+    training_seconds,
+    write_plan,
+)
+from .opened import refuse_other_text
 from .plan import TextPlan
-from .score import held_out, loss_of, mean_nats, softmax_nats
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LanguageRun:
-    """A run as its newest checkpoint has it, the model in eval mode."""
-
-    folder: Path
-    plan: TextPlan
-    tokenizer: Tokenizer
-    model: LanguageModel
+from .score import HeldOut, Windows, held_out, loss_of, mean_nats
 
 
 def train_run(
@@ -40,43 +38,86 @@ def train_run(
     *,
     resume: bool = False,
     on_step: Callable[[StepReport], None] | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Train by the plan in `folder`; returns the summary that is written there too.
 
-    Raises UsageError where a new run's folder exists or the plan has another tokeniser's size,
-    CheckpointError where a resumed run is of another plan, CorpusError where the text is too short
-    or is not the plan's, DivergedError.
+    Each process of a run calls this; the first writes the folder and gets the summary, the others
+    get an empty one. Raises UsageError where a new run's folder exists, the plan has another
+    tokeniser's size or its batch cannot be dealt out, CheckpointError where a resumed run is of
+    another plan, CorpusError where the text is too short or is not the plan's, DivergedError.
     """
+    # The others find the folder that the first one made, and that its plan is theirs.
+    text = ranks.first_then_rest(
+        lambda: begin(corpus, plan, folder, resume=resume or not ranks.first, ranks=ranks)
+    )
+    torch.manual_seed(plan.train.seed)
+    model = LanguageModel(plan.backbone).to(ranks.device)
+    as_trained(model, plan.train.precision)
+    trained = ranks.wrap(model)
+    config = plan.model_dump(mode="json", exclude={"train"})
+    with status(folder) if ranks.first else sigterm_raised():
+        result = fit(
+            model,
+            lambda step: loss_of(trained, text.batches(step), plan.loss),
+            plan.train,
+            part_of=lambda step, i, n: loss_of(trained, text.part(step, i, n), plan.loss),
+            evaluate=lambda: {f"{plan.split}_nats": mean_nats(model, text.held_out, plan.loss)},
+            run=RunFolder(path=folder, config=config, resume=resume and started(folder)),
+            on_step=on_step,
+            after_step=lambda: normalize_weights_(model),
+            ranks=ranks,
+        )
+        if not ranks.first:
+            return {}
+        summary = summarise(plan, model, folder) | dict(result.scores)
+        replace_file(folder / "summary.json", to_json(summary))
+    return summary
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunText:
+    """What a run trains on, and what it scores."""
+
+    batches: Batches
+    held_out: HeldOut
+
+    def part(self, step: int, i: int, n: int) -> Windows:
+        """Part i of n equal ones of a batch: inputs and targets, each [B/n, T]."""
+        inputs, targets = self.batches(step)
+        size = len(inputs) // n
+        mine = slice(i * size, (i + 1) * size)
+        return inputs[mine], targets[mine]
+
+
+def begin(corpus: Corpus, plan: TextPlan, folder: Path, *, resume: bool, ranks: Ranks) -> RunText:
+    """A new run's folder, or the check that a resumed one is of this plan; the text of either."""
     if folder.exists() and not resume:
         raise UsageError(f"{folder} exists: name another --out, or go on with --resume {folder}")
     if resume:
         refuse_other_plan(folder, plan)
     refuse_other_text(corpus, plan)
+    refuse_uneven_shares(plan, ranks)
     tokenizer = read_tokenizer(folder) if resume else tokenizer_of(corpus, plan)
     training, scored = plan.parts(corpus)
     batches = Batches(
         ids=tokenizer.encode(training), context=plan.context, batch=plan.batch, seed=plan.train.seed
     )
     batches(0)  # a text too short for a batch is refused before anything is written
-    text = held_out(scored, tokenizer, plan.context)
-    torch.manual_seed(plan.train.seed)
-    model = LanguageModel(plan.backbone)
+    text = RunText(batches=batches, held_out=held_out(scored, tokenizer, plan.context))
     if not resume:
         write_plan(folder, plan, tokenizer)
-    config = plan.model_dump(mode="json", exclude={"train"})
-    with status(folder):
-        result = fit(
-            model,
-            lambda step: loss_of(model, batches(step), plan.loss),
-            plan.train,
-            evaluate=lambda: {f"{plan.split}_nats": mean_nats(model, text, plan.loss)},
-            run=RunFolder(path=folder, config=config, resume=resume and started(folder)),
-            on_step=on_step,
-            after_step=lambda: normalize_weights_(model),
+    return text
+
+
+def refuse_uneven_shares(plan: TextPlan, ranks: Ranks) -> None:
+    """UsageError unless each process can compute the same number of parts of equal size."""
+    count = ranks.count * plan.train.accumulate
+    if plan.batch % count:
+        raise UsageError(
+            f"batch={plan.batch} is not a multiple of {count}: {ranks.count} processes times "
+            f"train.accumulate={plan.train.accumulate}, each part of a batch has as many windows"
         )
-        summary = summarise(plan, model, folder) | dict(result.scores)
-        replace_file(folder / "summary.json", to_json(summary))
-    return summary
 
 
 def tokenizer_of(corpus: Corpus, plan: TextPlan) -> Tokenizer:
@@ -110,69 +151,9 @@ def summarise(plan: TextPlan, model: LanguageModel, folder: Path) -> dict[str, A
     }
 
 
-def open_run(folder: Path) -> LanguageRun:
-    """The run in a folder; CheckpointError where there is none, or where it is damaged."""
-    plan = read_plan(folder)
-    model = LanguageModel(plan.backbone)
-    as_trained(model, plan.train.precision)
-    load_weights(latest(folder / "checkpoints"), model)
-    return LanguageRun(
-        folder=folder, plan=plan, tokenizer=read_tokenizer(folder), model=model.eval()
-    )
-
-
-def score_run(run: LanguageRun, corpus: Corpus) -> dict[str, Any]:
-    """Mean nats a character over all windows of the plan's split that do not overlap.
-
-    Under the link of the loss, and under a softmax with one temperature, which is fitted on the
-    end of what the run was trained on.
-    """
-    refuse_other_text(corpus, run.plan)
-    plan, (training, scored) = run.plan, run.plan.parts(corpus)
-    text = held_out(scored, run.tokenizer, plan.context)
-    before = held_out(training[-len(scored) :], run.tokenizer, plan.context)
-    with computing(plan.train.precision, device_of(run.model)):
-        nats = mean_nats(run.model, text, plan.loss)
-        softmax, temperature = softmax_nats(run.model, text, before)
-    return {
-        "run": str(run.folder),
-        "corpus": corpus.name,
-        "windows": len(text.windows[0]),
-        "tokens": text.tokens,
-        "characters": text.characters,
-        f"{plan.split}_nats": nats,
-        "softmax_nats": softmax,
-        "temperature": temperature,
-    }
-
-
-def sample_text(run: LanguageRun, prompt: str, count: int, sampling: Sampling) -> str:
-    """The prompt and `count` tokens more, looking back on at most the context of training."""
-    if not prompt:
-        raise UsageError("--prompt is empty: a character is wanted")
-    context = run.plan.context
-    if sampling.window is None:
-        sampling = sampling.replace(window=context)
-    elif sampling.window > context:
-        raise UsageError(f"window={sampling.window} is above {context}, the context of training")
-    ids = run.tokenizer.encode(prompt).unsqueeze(0)
-    sampling = sampling.replace(link=run.plan.loss)
-    with computing(run.plan.train.precision, device_of(run.model)):
-        return run.tokenizer.decode(generate(run.model, ids, count, sampling)[0])
-
-
 def refuse_other_plan(folder: Path, plan: TextPlan) -> None:
     """CheckpointError that names every field in which the run in `folder` has another plan."""
     there = read_plan(folder).model_dump(mode="json")
     odd = differences(there, plan.model_dump(mode="json"))
     if odd:
         raise CheckpointError(f"{folder} cannot go on with another plan: {odd}")
-
-
-def refuse_other_text(corpus: Corpus, plan: TextPlan) -> None:
-    """CorpusError unless the corpus is, byte for byte, the one that the plan names."""
-    if corpus.sha256 != plan.corpus_sha256:
-        raise CorpusError(
-            f"corpus {corpus.name!r} has sha256 {corpus.sha256[:12]}..., "
-            f"the run was planned on {plan.corpus!r} with {plan.corpus_sha256[:12]}..."
-        )

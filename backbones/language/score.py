@@ -6,12 +6,13 @@ B windows   T context   V vocabulary
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..losses import Link, cross_entropy, fitted_temperature
 from ..model import LanguageModel
 from ..text.batches import every_window
 from ..text.tokenizer import Tokenizer
+from ..train import device_of
 
 SCORED_AT_ONCE = 64  # windows; memory depends on it, results do not
 FITTED_ON = 512  # windows, the last of the training part, to fit a temperature
@@ -40,9 +41,9 @@ def held_out(text: str, tokenizer: Tokenizer, context: int) -> HeldOut:
     return HeldOut(windows=windows, characters=tokenizer.count_characters(predicted))
 
 
-def loss_of(model: LanguageModel, windows: Windows, link: Link) -> Tensor:
-    """Mean nats a token over windows."""
-    inputs, targets = windows
+def loss_of(model: nn.Module, windows: Windows, link: Link) -> Tensor:
+    """Mean nats a token over windows, where the model is."""
+    inputs, targets = (side.to(device_of(model)) for side in windows)
     return cross_entropy(model(inputs), targets, link)
 
 

@@ -123,8 +123,20 @@ def build_optimizer(model: nn.Module, recipe: TrainRecipe) -> Together:
             elif recipe.orthograd and group.role == "matrix":
                 matrices.append(options)
             else:
-                others.append(options)
+                add_to(others, options)
     return Together(optimizers(recipe, by_muon, matrices, others))
+
+
+def add_to(groups: list[dict[str, Any]], options: dict[str, Any]) -> None:
+    """Into the group of the same rates, where there is one: the fused optimiser is called by group.
+
+    AdamW has no use for an axis.
+    """
+    for group in groups:
+        if all(group[name] == options[name] for name in ("weight_decay", "lr_factor")):
+            group["params"] += options["params"]
+            return
+    groups.append(options)
 
 
 def optimizers(recipe: TrainRecipe, *groups: list[dict[str, Any]]) -> list[Optimizer]:

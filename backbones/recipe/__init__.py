@@ -75,6 +75,7 @@ class TrainRecipe(Record):
     muon: MuonRule | None = None  # for hidden matrices; None: AdamW for all
     orthograd: By | None = None  # of matrices: see optim.orthograd
     clip: PositiveFloat | None = 1.0  # largest norm of the whole gradient
+    accumulate: PositiveInt = 1  # parts that a batch is computed in, one after another
     precision: Precision = "fp32"
     loss_scale: PositiveFloat | None = None  # at first, in float16; None: 65536
     seed: NonNegativeInt = 0

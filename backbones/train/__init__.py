@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import TypedDict, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..checkpoint import TrainingState
+from ..distributed import ALONE, Ranks
 from ..optim import build_optimizer
 from ..recipe import TrainRecipe
 from .average import average_of, averaged, use_average
@@ -22,7 +23,7 @@ from .precision import (
     first_scale,
     refuse_unsupported,
 )
-from .step import StepReport, take_step
+from .step import LossOf, PartOf, StepReport, take_step
 
 __all__ = [
     "RunFolder",
@@ -60,22 +61,26 @@ class Around(TypedDict, total=False):
     run: RunFolder | None  # where the run is kept
     on_step: Callable[[StepReport], None] | None  # last in a step, its checkpoint being written
     after_step: Callable[[], None] | None  # changes the weights after each step, without gradients
+    part_of: PartOf | None  # loss of part i of n equal ones of a batch: (step, i, n)
+    ranks: Ranks  # the processes that train together; `model` has been wrapped by them
 
 
 def fit(
     model: nn.Module,
-    loss_of: Callable[[int], Tensor],
+    loss_of: LossOf,
     recipe: TrainRecipe,
     **around: Unpack[Around],
 ) -> TrainResult:
     """Train `model` in place for `recipe.steps` steps, as the recipe says.
 
     `loss_of(step)` is the loss of batch `step`, a pure function of the step, the weights and
-    torch's global generator, which is seeded here and kept in checkpoints (the CPU's).
+    torch's global generator, which is seeded here and kept in checkpoints (the CPU's). Where a
+    batch is computed in parts, by this process or by several, `part_of` is called instead.
     `evaluate()` is called in eval mode, without gradients, and cannot move that generator.
     `after_step()` may change the weights in place (nGPT's are brought back to length one); the
     running average is treated by it too, so that what is saved and scored always is. The same
-    seed gives the same bytes, resumed or not, at the same count of threads.
+    seed gives the same bytes, resumed or not, at the same count of threads and processes. Of
+    several processes the first one logs, and each calls `evaluate` and gets its own answer.
 
     Raises DivergedError before a step of a loss or gradient that is not finite, StorageError where
     the folder holds a run already, CheckpointError where a resumed run is another one or is
@@ -83,12 +88,13 @@ def fit(
     """
     evaluate, run = around.get("evaluate"), around.get("run")
     on_step, after_step = around.get("on_step"), around.get("after_step")
-    state = start(model, recipe)
+    part_of = around.get("part_of")
+    state = start(model, recipe, around.get("ranks", ALONE))
     keeper = None if run is None else Keeper(run, recipe, state)
     report, seconds = None, 0.0
     model.train()
     while state.step < recipe.steps:
-        report = take_step(state, loss_of, recipe, after_step)
+        report = take_step(state, loss_of, recipe, after_step, part_of)
         seconds += report.seconds
         if keeper is not None:
             keeper.log("step", report.step, asdict(report))
@@ -106,16 +112,17 @@ def fit(
     return TrainResult(step=state.step, loss=loss, scores=scores, seconds=seconds)
 
 
-def start(model: nn.Module, recipe: TrainRecipe) -> TrainingState:
+def start(model: nn.Module, recipe: TrainRecipe, ranks: Ranks = ALONE) -> TrainingState:
     """The state before the first step, torch's generator seeded."""
     refuse_unsupported(recipe.precision, device_of(model))
-    torch.manual_seed(recipe.seed)
+    torch.manual_seed(ranks.seed(recipe.seed))
     as_trained(model, recipe.precision)
     return TrainingState(
         model,
         build_optimizer(model, recipe),
         average_of(model, recipe),
         scale=first_scale(recipe),
+        ranks=ranks,
     )
 
 

@@ -34,9 +34,16 @@ class Keeper:
     def __init__(self, run: RunFolder, recipe: TrainRecipe, state: TrainingState) -> None:
         self.config = {**run.config, "recipe": recipe.model_dump(mode="json")}
         self.checkpoints, self.metrics = run.path / "checkpoints", run.path / "metrics.jsonl"
-        self.last = recipe.steps
+        self.last, self.ranks = recipe.steps, state.ranks
+        with self.ranks.together():
+            if run.resume:
+                restore_checkpoint(latest(self.checkpoints), state, self.config)
+            if self.ranks.first:
+                self.tidy(run, state)
+
+    def tidy(self, run: RunFolder, state: TrainingState) -> None:
+        """Leave nothing in the folder of what was cut off, and nothing that will come again."""
         if run.resume:
-            restore_checkpoint(latest(self.checkpoints), state, self.config)
             sweep(self.checkpoints)
             prune(self.checkpoints, state.step)
         elif started(run.path):
@@ -69,7 +76,9 @@ class Keeper:
         return event["step"] < step + (not final)
 
     def log(self, event: str, step: int, values: Mapping[str, Any]) -> None:
-        """Append one line; a value that is not a number is written as null."""
+        """Append one line, in the first process; a value that is no number is written as null."""
+        if not self.ranks.first:
+            return
         line = {"event": event, "step": step} | {k: finite(v) for k, v in values.items()}
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, allow_nan=False) + "\n")
@@ -77,7 +86,8 @@ class Keeper:
     def save(self, state: TrainingState) -> None:
         """One checkpoint, which becomes the latest; of those before it the newest stay."""
         save_checkpoint(self.checkpoints, state, self.config)
-        prune(self.checkpoints, state.step)
+        if self.ranks.first:
+            prune(self.checkpoints, state.step)
 
 
 def started(folder: Path) -> bool:

@@ -2,19 +2,23 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from ..checkpoint import TrainingState
+from ..distributed.shards import whole
 from ..errors import DivergedError
 from ..optim import learning_rate, set_learning_rate
 from ..recipe import TrainRecipe
 from .average import move_average
 from .precision import computing, device_of
 
+LossOf = Callable[[int], Tensor]
+PartOf = Callable[[int, int, int], Tensor]
 STEADY = 2000  # steps without an overflow after which the loss scale doubles (GradScaler's)
 
 
@@ -31,18 +35,20 @@ class StepReport:
 
 def take_step(
     state: TrainingState,
-    loss_of: Callable[[int], Tensor],
+    loss_of: LossOf,
     recipe: TrainRecipe,
     after_step: Callable[[], None] | None,
+    part_of: PartOf | None = None,
 ) -> StepReport:
     """One step of the optimiser, then `after_step`, then the running average.
 
-    DivergedError, with the weights untouched, if it would be by NaN.
+    `loss_of` and `part_of` are those of `fit`. DivergedError, with the weights untouched, if it
+    would be by NaN.
     """
     began, step = time.perf_counter(), state.step
     lr = learning_rate(step, recipe)
     set_learning_rate(state.optimizer, lr)
-    loss, norm = gradients(state, loss_of, recipe)
+    loss, norm = gradients(state, own_parts(state, loss_of, part_of, recipe), recipe)
     state.optimizer.step()
     state.step = step + 1
     if after_step is not None:
@@ -53,29 +59,55 @@ def take_step(
     return StepReport(step=state.step, loss=loss, lr=lr, grad_norm=norm, seconds=took)
 
 
+def own_parts(
+    state: TrainingState, loss_of: LossOf, part_of: PartOf | None, recipe: TrainRecipe
+) -> list[Callable[[], Tensor]]:
+    """This process' losses of the step: their mean, over all processes, is that of the batch."""
+    own, step = recipe.accumulate, state.step
+    count = own * state.ranks.count
+    if count == 1:
+        return [lambda: loss_of(step)]
+    if part_of is None:
+        raise ValueError(
+            f"a batch is computed in {count} parts: part_of says what their losses are"
+        )
+    before = own * state.ranks.rank
+    return [partial(part_of, step, i, count) for i in range(before, before + own)]
+
+
 def gradients(
-    state: TrainingState, loss_of: Callable[[int], Tensor], recipe: TrainRecipe
+    state: TrainingState, parts: Sequence[Callable[[], Tensor]], recipe: TrainRecipe
 ) -> tuple[float, float]:
     """Leave clipped gradients in the model; returns the loss and the norm before clipping.
 
-    A loss scale that made float16 overflow is halved, and the same batch computed again: no step
-    is skipped.
+    Both are of the whole batch, in every process that shares it. A loss scale that made float16
+    overflow is halved, and the same batch computed again: no step is skipped.
     """
     lr, limit = learning_rate(state.step, recipe), math.inf if recipe.clip is None else recipe.clip
     while True:
         state.optimizer.zero_grad()
-        with computing(recipe.precision, device_of(state.model)):
-            loss = loss_of(state.step)
-        value = loss.item()
+        value = state.ranks.mean(sum(backward(state, parts, recipe)) / len(parts))
         refuse_non_finite("loss", value, state.step, lr)
-        (loss * state.scale).backward()
         unscale(state.model, state.scale)
-        norm = nn.utils.clip_grad_norm_(state.model.parameters(), limit).item()
+        norm = whole(nn.utils.clip_grad_norm_(state.model.parameters(), limit)).item()
         if math.isfinite(norm) or state.scale <= 1:
             refuse_non_finite("gradient norm", norm, state.step, lr)
             steady(state, recipe)
             return value, norm
         state.scale, state.steady = max(1.0, state.scale / 2), 0
+
+
+def backward(
+    state: TrainingState, parts: Sequence[Callable[[], Tensor]], recipe: TrainRecipe
+) -> Generator[float]:
+    """Add up the gradients of the mean of the parts, one part in memory at a time; their losses."""
+    factor = state.scale / len(parts)
+    for i, part in enumerate(parts, start=1):
+        with state.ranks.quiet(i < len(parts)):
+            with computing(recipe.precision, device_of(state.model)):
+                loss = part()
+            (loss * factor).backward()
+        yield loss.item()
 
 
 @torch.no_grad()

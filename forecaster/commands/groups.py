@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from forecaster.commands.shared import FILE, FOLDER, options
+from forecaster.commands.shared import BASELINES, FILE, PRESET, options, run_of
 
 
 @click.group()
@@ -54,7 +54,7 @@ def runs_ls(**given: Any) -> None:
 
 
 @runs.command("show")
-@click.argument("run", type=FOLDER)
+@click.argument("run", **run_of())
 @click.option("--details", is_flag=True, help="Every comparison, group and calibration test.")
 @options("json")
 def runs_show(**given: Any) -> None:
@@ -65,7 +65,7 @@ def runs_show(**given: Any) -> None:
 
 
 @click.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", **run_of("backtest"))
 @options("store", "out", "json", "quiet")
 def report(**given: Any) -> None:
     """Write the page of a finished backtest again, into RUN or to --out."""
@@ -75,9 +75,13 @@ def report(**given: Any) -> None:
 
 
 @click.command()
-@click.argument("run", type=FOLDER)
-@click.option("--against", type=FOLDER, metavar="RUN2", help="A second backtest, beside it.")
-@click.option("--learner", type=FOLDER, metavar="TRAINED", help="A training: its attention maps.")
+@click.argument("run", **run_of("backtest"))
+@click.option(
+    "--against", metavar="RUN2", help="A second backtest, beside it.", **run_of("backtest")
+)
+@click.option(
+    "--learner", metavar="TRAINED", help="A training: its attention maps.", **run_of("train")
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8050, show_default=True)
 @click.option("--no-browser", is_flag=True, help="Only say where it is.")
 @options("store", "dry", "json", "quiet")
@@ -98,8 +102,8 @@ def ledger(**given: Any) -> None:
 
 
 @runs.command("compare")
-@click.argument("run", type=FOLDER)
-@click.argument("other", type=FOLDER)
+@click.argument("run", **run_of("backtest"))
+@click.argument("other", **run_of("backtest"))
 @options("json")
 def runs_compare(**given: Any) -> None:
     """Settings, bars and scores in which two finished runs differ."""
@@ -109,7 +113,7 @@ def runs_compare(**given: Any) -> None:
 
 
 @runs.command("rm")
-@click.argument("run", type=FOLDER)
+@click.argument("run", **run_of())
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @options("json", "quiet")
 def runs_rm(**given: Any) -> None:
@@ -125,8 +129,10 @@ def config() -> None:
 
 
 @config.command("show")
-@click.option("--preset", "presets", multiple=True, help="A backbone; may be repeated.")
-@click.option("--baselines", metavar="all|naive|NAME,...", help="Rows beside the learner.")
+@click.option("--preset", "presets", multiple=True, help="A backbone; may be repeated.", **PRESET)
+@click.option(
+    "--baselines", metavar="all|naive|NAME,...", help="Rows beside the learner.", **BASELINES
+)
 @click.option("--quick", is_flag=True, help="As of backtest.")
 @options("symbols", "horizons", "config", "set", "json")
 def config_show(**given: Any) -> None:
@@ -149,15 +155,14 @@ def doctor(**given: Any) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that lets a shell complete commands and options."""
+    """Print what lets a shell complete both programs: commands, runs, symbols, presets."""
     from click.shell_completion import get_completion_class
 
     made = get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"click completes nothing in {shell}")
-    program = context.find_root()
-    name = program.info_name or "forecaster"
-    click.echo(made(program.command, {}, name, f"_{name.upper()}_COMPLETE").source())
+    for name in ("forecaster", "backbones"):
+        click.echo(made(context.command, {}, name, f"_{name.upper()}_COMPLETE").source())
 
 
 @click.command()

@@ -9,8 +9,8 @@ from typing import Any
 
 from forecaster import display
 from forecaster.commands.arguments import Output
-from forecaster.errors import CheckpointError, UsageError
-from forecaster.runs import RUNS, RunFolder, find_run, list_runs
+from forecaster.errors import CheckpointError, LockedError, UsageError
+from forecaster.runs import RUNNING, RUNS, RunFolder, find_run, list_runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,9 @@ def runs_rm(given: RunsRm, confirm: Callable[[str], bool]) -> None:
         raise UsageError(f"{run.path} is a link to a run: remove the link, or name the run itself")
     files = [path for path in run.path.rglob("*") if path.is_file()]
     size = sum(path.lstat().st_size for path in files)
-    state = run.read_json("status.json").get("state")
+    state = run.state()
+    if state == RUNNING:
+        raise LockedError(f"run {run.path} is being worked on: stop it first, or wait for its end")
     told = f"{run.path} ({state}, {len(files)} files, {size / (1 << 20):.1f} MiB)"
     if not given.yes:
         if given.as_json or not sys.stdin.isatty():
@@ -144,6 +146,6 @@ def _line(run: RunFolder) -> dict[str, Any]:
     return {
         "run": str(run.path),
         "kind": status["kind"],
-        "state": status["state"],
+        "state": run.state(),
         "started_at": where["started_at"],
     }

@@ -1,12 +1,14 @@
 """Options that several commands share, by name."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from forecaster.commands import completing
 from forecaster.commands.examples import EXAMPLES
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -30,6 +32,42 @@ FOLDER = PathName(path_type=Path, file_okay=False)
 FILE = PathName(path_type=Path)
 
 
+def offer(names: Callable[[click.Context], Iterable[str]], otherwise: str = "plain") -> Any:
+    """What `shell_complete` wants: names that begin as the word does, of a list its last one.
+
+    Where there is none, the shell completes by itself as for `otherwise`: dir, file, plain. Nothing
+    that goes wrong is told: who presses a key has asked nothing yet.
+    """
+
+    def complete(context: click.Context, _: click.Parameter, word: str) -> list[CompletionItem]:
+        before, comma, last = word.rpartition(",")
+        try:
+            found = [each for each in names(context) if each.startswith(last)]
+        except Exception:
+            found = []
+        items = [CompletionItem(f"{before}{comma}{each}") for each in found]
+        return items or [CompletionItem(word, type=otherwise)]
+
+    return complete
+
+
+def stored(context: click.Context) -> list[str]:
+    """Symbols in the store that the line names so far, or in the default one."""
+    return completing.symbols(context.params.get("store") or Path("data"))
+
+
+stored_ones = offer(stored)
+
+
+def run_of(kind: str | None = None) -> dict[str, Any]:
+    """Type and completion of a parameter that is a run's folder."""
+    return {"type": FOLDER, "shell_complete": offer(lambda _: completing.runs(kind), "dir")}
+
+
+PRESET = {"shell_complete": offer(lambda _: completing.presets())}
+BASELINES = {"shell_complete": offer(lambda _: completing.baselines())}
+
+
 def options(*names: str) -> Decorator:
     """The options of these names, and --debug."""
     shared = {
@@ -48,7 +86,9 @@ def options(*names: str) -> Decorator:
             help="A run setting; may be repeated.",
         ),
         "out": click.option("--out", type=FILE, help="Where the result goes; must not exist."),
-        "symbols": click.option("--symbols", metavar="A,B", help="Symbols in the store."),
+        "symbols": click.option(
+            *("--symbols",), metavar="A,B", help="Symbols in the store.", shell_complete=stored_ones
+        ),
         "horizons": click.option("--horizons", metavar="1,5,20", help="Bars ahead."),
         "jobs": click.option("--jobs", type=click.IntRange(1), help="Processes  [default: cores]"),
         "scheduler": click.option(

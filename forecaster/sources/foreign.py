@@ -1,7 +1,8 @@
 """A source of the user's own, named by where it is: `--source my_module:MySource`.
 
-Its class has `symbols` and `fetch` as in protocol.py, and takes --path where one is given. Whatever
-it raises becomes one line, and what it hands over is checked.
+Its class has `symbols` and `fetch` as in protocol.py, and takes --path where one is given. With the
+further methods of `Remote` it is asked for no more than what is not stored yet. Whatever it raises
+becomes one line, and what it hands over is checked.
 """
 
 import importlib
@@ -10,9 +11,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from forecaster.bars import Bars
 from forecaster.errors import DataError, ForecasterError, ProviderError, UsageError, printable
@@ -21,15 +22,36 @@ from forecaster.sessions import exchange_calendar
 from forecaster.sources.protocol import Delivery
 from forecaster.symbols import Symbol
 
+Right = TypeVar("Right")
 PLACE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,200}:[A-Za-z_][A-Za-z0-9_]{0,80}")
+
+
+REMOTE = ("settled_after", "now", "check", "first_day", "calendar")  # what it adds to a Source
+
+
+def foreign(name: str, path: Path | None) -> "Foreign":
+    """The source that `name` names. UsageError where there is none, ProviderError where it fails.
+
+    Raises UsageError for one that has some of what `Remote` adds, and not all.
+    """
+    made = _made(name, path)
+    with _one_line(name, "making it"):
+        lacking = [each for each in REMOTE if not hasattr(made, each)]
+    if not lacking:
+        return ForeignRemote(name, made)
+    if len(lacking) < len(REMOTE):
+        raise UsageError(
+            f"source {name}: it lacks {', '.join(lacking)} of a remote source; add them, or leave"
+            f" out all of {', '.join(REMOTE)}"
+        )
+    return Foreign(name, made)
 
 
 class Foreign:
     """The user's source behind ours; `name` is where it is, so that bars can be fetched again."""
 
-    def __init__(self, name: str, path: Path | None) -> None:
-        self.name = name
-        self._source = _made(name, path)
+    def __init__(self, name: str, made: Any) -> None:
+        self.name, self._source = name, made
 
     def symbols(self) -> tuple[Symbol, ...]:
         """What the user's source brings by default. Raises ProviderError where it fails."""
@@ -74,6 +96,49 @@ class Foreign:
                 f"source {self.name}: fetched_at {told.fetched_at!r} is no time as ISO 8601 has it,"
                 " as 2024-05-06T22:00:00+00:00; mend its fetch"
             ) from None
+
+
+class ForeignRemote(Foreign):
+    """One that is asked for the gap alone, as protocol.Remote says."""
+
+    def __init__(self, name: str, made: Any) -> None:
+        super().__init__(name, made)
+        self.settled_after = self._right("settled_after", made.settled_after, timedelta)
+
+    def now(self) -> datetime:
+        """The present by its clock, in UTC. DataError for a time without a zone."""
+        with _one_line(self.name, "now()"):
+            found = self._source.now()
+        if self._right("now()", found, datetime).tzinfo is None:
+            raise DataError(f"source {self.name}: now() gave a time without a zone: give it in UTC")
+        return found.astimezone(UTC)
+
+    def check(self, interval: str, start: date | None) -> None:
+        """Raises what it raises for what it can never be asked."""
+        with _one_line(self.name, "check"):
+            self._source.check(interval, start)
+
+    def first_day(self, interval: str, start: date | None, end: date | None) -> date:
+        """The first day that it would be asked for."""
+        with _one_line(self.name, "first_day"):
+            found = self._source.first_day(interval, start, end)
+        return self._right("first_day", found, date)
+
+    def calendar(self, told: Provenance) -> str:
+        """Whose sessions its bars are. DataError for an exchange that nobody knows."""
+        with _one_line(self.name, "calendar"):
+            found = self._source.calendar(told)
+        if not _known(found):
+            raise DataError(f"source {self.name}: calendar gave {found!r}: an exchange, or empty")
+        return found
+
+    def _right(self, what: str, found: Any, kind: type[Right]) -> Right:
+        """`found`, if it is of its kind. DataError otherwise."""
+        if not isinstance(found, kind):
+            raise DataError(
+                f"source {self.name}: {what} gave {type(found).__name__}, not {kind.__name__}"
+            )
+        return found
 
 
 def _known(exchange: Any) -> bool:

@@ -7,7 +7,7 @@ from forecaster.errors import UsageError, suggestion
 from forecaster.sources.bundled import Bundled
 from forecaster.sources.csv_format import parse_csv
 from forecaster.sources.files import FileSource
-from forecaster.sources.foreign import Foreign
+from forecaster.sources.foreign import foreign
 from forecaster.sources.parquet_format import parse_parquet
 from forecaster.sources.protocol import Source
 from forecaster.sources.samples import Samples
@@ -36,7 +36,7 @@ def source(name: str, path: Path | None = None) -> Source:
             file = _wanted(name, path, "csv" if export else name)
             return FileSource(name, file, FORMATS[name], cuts_open_bar=export)
         case _ if ":" in name:
-            return Foreign(name, path)
+            return foreign(name, path)
         case _:
             raise UsageError(f"source {name!r} is unknown{suggestion(name, SOURCES)}")
 

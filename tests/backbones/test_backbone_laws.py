@@ -11,7 +11,8 @@ from torch.nn import functional as F  # noqa: N812
 from variants import COVER, SMALL_PRESETS, VARIANTS, can_be_built, grid
 
 from backbones import optim
-from backbones.attention import Attention, kernel
+from backbones.attention import Attention, kernel, short
+from backbones.by_hand import plainly
 from backbones.config import BackboneConfig
 from backbones.embedding import Entry
 from backbones.ffn import SwiGlu
@@ -54,8 +55,23 @@ def test_planted_an_uncausal_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "attend", uncausal)
     with pytest.raises(AssertionError):
         laws.no_position_sees_the_future(laws.sharpened(LLAMA), laws.tokens(LLAMA))
+    with plainly(), pytest.raises(AssertionError):
+        laws.no_gradient_from_the_future(laws.sharpened(LLAMA), 9, 4)
+
+
+def test_planted_an_uncausal_kernel_for_short_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(rows: slice, like: Tensor) -> Tensor:
+        return like.new_zeros(1, rows.stop - rows.start, rows.stop)
+
+    monkeypatch.setattr(short, "unseen", nothing)
     with pytest.raises(AssertionError):
         laws.no_gradient_from_the_future(laws.sharpened(LLAMA), 9, 4)
+
+
+@presets
+def test_no_gradient_comes_from_the_future_the_plain_way_either(config: BackboneConfig) -> None:
+    with plainly():
+        laws.no_gradient_from_the_future(laws.sharpened(config), 13, 6)
 
 
 def test_planted_a_norm_over_time_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:

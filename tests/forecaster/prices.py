@@ -9,7 +9,7 @@ from forecaster.bars import Bars
 from forecaster.sources import Delivery, delivery
 from forecaster.symbols import Symbol
 
-QUERY = "select day, open, high, low, close, volume from bars where symbol = ? order by day"
+FIELDS = ("open", "high", "low", "close", "volume")
 
 
 class Prices:
@@ -21,19 +21,15 @@ class Prices:
         return tuple(Symbol(name) for (name,) in found)
 
     def fetch(
-        self,
-        symbol: Symbol,
-        interval: str = "1d",
-        start: date | None = None,
-        end: date | None = None,
+        self, symbol: Symbol, interval: str, start: date | None, end: date | None
     ) -> Delivery:
-        days, *numbers = zip(*self.database.execute(QUERY, [symbol]), strict=True)
-        names = ("open", "high", "low", "close", "volume")
+        query = f"select day, {', '.join(FIELDS)} from bars where symbol = ? order by day"
+        days, *columns = zip(*self.database.execute(query, [symbol]), strict=True)
         bars = Bars(
             symbol=symbol,
             interval=interval,
             opened_at=np.array(days, "datetime64[us]"),
-            **{name: np.array(column) for name, column in zip(names, numbers, strict=True)},
+            **{name: np.array(column) for name, column in zip(FIELDS, columns, strict=True)},
             adjustment=np.ones(len(days)),  # printed prices, nothing to adjust
         )
         return delivery(bars, "prices", start, end)

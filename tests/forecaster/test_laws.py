@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from panels import bars_from_returns, garch_panel, rewritten_after, times_four, walk_panel
 from scipy.signal import lfilter
+from two_speeds import TwoSpeeds
 
 from forecaster import frames, inference
 from forecaster.backtest import Cell, run_cell
@@ -29,6 +30,7 @@ SMALL = LearnerConfig(context=32, d_model=16, n_layers=1, n_heads=2, steps=5, se
 LEVELS = SMALL.model_copy(update={"tokens": "levels", "variance_tokens": False})
 EVERY = [
     *BASELINES.values(),
+    TwoSpeeds(),  # the README's, of a user's own
     BackboneForecaster("llama", SMALL),
     PooledLearner(BackboneForecaster("classic", SMALL)),
     BackboneForecaster("llama-shuffled", SMALL),

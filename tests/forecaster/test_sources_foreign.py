@@ -4,20 +4,21 @@ import re
 import sqlite3
 import sys
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from market import daily
 
 from forecaster.cli import run
 from forecaster.errors import DataError, ForecasterError, IllegalBarError, ProviderError, UsageError
-from forecaster.fetching import FetchRequest, fetch
-from forecaster.sources import source
+from forecaster.fetching import FetchRecord, FetchRequest, fetch
+from forecaster.sources import Remote, source
 from forecaster.store import Store
 from forecaster.symbols import Symbol
 
 EXAMPLE = Path(__file__).with_name("prices.py").read_text()
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 HOSTILE = """
 from dataclasses import replace
 from forecaster.sources import delivery
@@ -62,6 +63,50 @@ class Evening(Raises):
 class NoSource:
     pass
 """
+REMOTE = """
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from forecaster.sources import delivery
+from market import daily
+
+class Remote:  # bars of every weekday from 2024-01-01 to yesterday, by a clock of its own
+    settled_after, today, asked = timedelta(0), date(2024, 1, 20), []
+    def symbols(self):
+        return ("AAPL",)
+    def now(self):
+        return datetime(self.today.year, self.today.month, self.today.day, tzinfo=UTC)
+    def check(self, interval, start):
+        pass
+    def first_day(self, interval, start, end):
+        return start or date(2024, 1, 1)
+    def calendar(self, told):
+        return ""
+    def fetch(self, symbol, interval, start, end):
+        self.asked.append(start)
+        return delivery(daily((self.today - date(2024, 1, 1)).days, symbol), "x", start, end)
+
+class Naive(Remote):
+    def now(self):
+        return datetime(2024, 2, 1)
+
+class Nowhere(Remote):
+    def calendar(self, told):
+        return "NYSEX"
+
+class Late(Remote):
+    settled_after = 15
+
+class Timeless(Remote):
+    def first_day(self, interval, start, end):
+        return None
+
+class Choosy(Remote):
+    def check(self, interval, start):
+        raise ValueError("weekly only")
+
+class Half(Remote):
+    calendar = property()
+"""
 
 
 @pytest.fixture
@@ -69,6 +114,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of the user's, with modules that no other test has."""
     (tmp_path / "own_prices.py").write_text(EXAMPLE)
     (tmp_path / "own_hostile.py").write_text(HOSTILE)
+    (tmp_path / "own_remote.py").write_text(REMOTE)
     (tmp_path / "own_broken.py").write_text("import nowhere_at_all\n")
     (tmp_path / "own_syntax.py").write_text("def (\n")
     before = list(sys.path)
@@ -94,8 +140,7 @@ def database(path: Path) -> Path:
     return path
 
 
-def test_the_example_brings_its_bars_and_is_short(here: Path) -> None:
-    assert EXAMPLE.count("\n") <= 40
+def test_the_example_brings_its_bars(here: Path) -> None:
     path = database(here / "prices.db")
     name = "own_prices:Prices"
     report = fetch(FetchRequest(source=name, path=path, store=here / "data"))
@@ -111,12 +156,6 @@ def test_the_example_brings_its_bars_and_is_short(here: Path) -> None:
     assert again.records[0].status == "same"
 
 
-def test_the_readme_shows_this_example() -> None:
-    """Any Python block of the README that names its file in the first line is that file."""
-    for block in re.findall(r"^```python\n(# \w+\.py: .*?)^```", README, re.M | re.S):
-        assert block == EXAMPLE
-
-
 CASES = {
     "own_hostile:Raises": (ProviderError, "fetch of AAPL raised RuntimeError: no \\x1b]0;door"),
     "own_hostile:Nothing": (DataError, "fetch of AAPL returned NoneType, not a Delivery of Bars"),
@@ -126,6 +165,9 @@ CASES = {
     "own_hostile:Whenever": (DataError, "fetched_at 'yesterday' is no time as ISO 8601 has it"),
     "own_hostile:Exits": (ProviderError, "making it raised OSError: disk; --debug shows where"),
     "own_hostile:NoSource": (UsageError, "own_hostile has no class NoSource with symbols and fet"),
+    "own_remote:Half": (UsageError, "it lacks calendar of a remote source; add them, or leave out"),
+    "own_remote:Late": (DataError, "settled_after gave int, not timedelta"),
+    "own_remote:Choosy": (ProviderError, "check raised ValueError: weekly only"),
     "own_hostile:Gone": (UsageError, "own_hostile has no class Gone with symbols and fetch"),
     "own_broken:X": (ProviderError, "its import raised ModuleNotFoundError: No module named 'now"),
     "own_syntax:X": (ProviderError, "its import raised SyntaxError: "),
@@ -176,3 +218,40 @@ def test_another_zone_of_its_clock_is_ours_in_the_store(here: Path) -> None:
     request = FetchRequest(source="own_hostile:Evening", symbols=("AAPL",), store=here / "data")
     assert fetch(request).records[0].quality is not None
     assert Store(here / "data").entries()[0].fetched_at == "2024-05-06T22:00:00+00:00"
+
+
+def test_a_remote_source_of_ones_own_is_asked_for_the_gap_alone(here: Path) -> None:
+    def bring(**more: Any) -> FetchRecord:
+        request = FetchRequest(source="own_remote:Remote", store=here / "data", **more)
+        return fetch(request).records[0]
+
+    assert bring(dry_run=True).notes == ("would ask for the first bar to 2024-01-20",)
+    assert (bring().change, bring(dry_run=True).notes[0][:24]) == (
+        "first",
+        "would ask for 2024-01-10",
+    )
+    import own_remote  # pyright: ignore[reportMissingImports]  made by `here`
+
+    own_remote.Remote.today = date(2024, 2, 1)
+    record = bring()
+    assert (record.change, record.rows_added, record.last) == ("append", 12, "2024-01-31")
+    assert own_remote.Remote.asked == [None, date(2024, 1, 10)]
+    assert bring(refetch=True).change == "all"
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("Naive", "now() gave a time without a zone: give it in UTC"),
+        ("Nowhere", "calendar gave 'NYSEX': an exchange, or empty"),
+        ("Timeless", "first_day gave NoneType, not date"),
+    ],
+)
+def test_what_a_remote_source_answers_is_checked(here: Path, name: str, wanted: str) -> None:
+    request = FetchRequest(source="own_remote:Remote", store=here / "data")
+    assert fetch(request).records[0].status == "added"
+    origin = source(f"own_remote:{name}")
+    assert isinstance(origin, Remote)
+    told = Store(here / "data").load_with_provenance("AAPL")[1]
+    with pytest.raises(DataError, match=re.escape(wanted)):
+        _ = origin.now(), origin.calendar(told), origin.first_day("1d", None, None)
