@@ -19,6 +19,7 @@ from variants import SMALL_PRESETS, VARIANTS
 
 from backbones.by_hand import plainly
 from backbones.config import BackboneConfig
+from backbones.distributed.shards import blocks_of
 from backbones.losses import cross_entropy
 from backbones.model import LanguageModel
 from backbones.recipe import Precision
@@ -150,3 +151,16 @@ def test_compiled_blocks_train_to_the_loss_of_eager_ones(tmp_path: Path, preset:
     found = trained(tmp_path, [], "--preset", preset, "--out", "compiled", "--compile")
     assert found["validation_nats"] == pytest.approx(by_eager["validation_nats"], abs=1e-4)
     assert "cpu, compiled blocks; fp32; attention: flash; " in str(found["told"])
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch's own tracer asks
+@pytest.mark.parametrize("name", ["llama", "dint_ngpt"])
+def test_a_block_is_traced_as_one_graph(name: str) -> None:
+    """Whatever the compiler makes of it: fullgraph=True refuses a break."""
+    torch._dynamo.reset()  # type: ignore[reportPrivateImportUsage]
+    model, ids = LanguageModel(SMALL_PRESETS[name]), torch.randint(11, (2, 8))
+    with plainly():
+        eager = model(ids)
+    for block in blocks_of(model):
+        block.compile(backend="eager", fullgraph=True)
+    torch.testing.assert_close(model(ids), eager, rtol=0, atol=1e-5)
