@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .commands import shared
+from .commands import bars, shared
 from .commands.shared import PRESET, RECIPE, RUN, answer, reported, tell
 
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
@@ -74,7 +74,7 @@ def train(json_: bool, **options: Any) -> None:
     """Train a language model on a text."""
     from .commands.training import train_here
 
-    if found := train_here(options, tell, shared.progress):
+    if found := train_here(options, tell, bars.progress):
         answer(found, json_=json_)
 
 
@@ -166,7 +166,7 @@ def evaluate(run: Path, corpus: str | None, path: Path | None, data: Path, json_
 
     opened = open_run(run)
     text = load_corpus(corpus or opened.plan.corpus, data, path=path)
-    with shared.counting("scoring", "windows") as on_windows:
+    with bars.counting("scoring", "windows") as on_windows:
         found = score_run(opened, text, on_windows)
     answer(found, json_=json_)
 

@@ -70,7 +70,7 @@ ONLY_IN = {
     "yfinance": {"forecaster/sources"},
     "click": {
         *("forecaster/cli.py", "forecaster/commands/groups.py", "forecaster/commands/shared.py"),
-        *("backbones/cli.py", "backbones/commands/shared.py"),
+        *("backbones/cli.py", "backbones/commands/shared.py", "backbones/commands/bars.py"),
     },
     "pandas": {"forecaster"},
     "pyarrow": {"forecaster", "backbones/compare", "backbones/bench"},
