@@ -61,6 +61,12 @@ class DivergedError(BackbonesError):
     exit_code = 7
 
 
+class LockedError(BackbonesError):
+    """Another process works on the run."""
+
+    exit_code = 9
+
+
 class UnequalError(BackbonesError):
     """Two ways that should compute the same do not: to time them would compare nothing."""
 

@@ -1,5 +1,7 @@
 """Write to disk so that a reader, even after a power cut, sees all of a thing or none of it."""
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -9,8 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .errors import StorageError
+from .errors import LockedError, StorageError
 
+WITHOUT_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 DRAFT = re.compile(r"\.(.+)\.[0-9]+")  # of a thing that is not there yet, with its process
 
 
@@ -101,5 +104,31 @@ def sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def held(folder: Path) -> Generator[None]:
+    """Work in `folder` as the only process that asks: LockedError where another one is inside.
+
+    The lock is on the folder itself and dies with its process. Where a file system has no locks
+    nothing is held.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be opened: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockedError(
+                f"{folder} is being worked on by another process: wait for it, or stop it first"
+            ) from None
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise StorageError(f"{folder} cannot be held: {error.strerror}") from error
+        yield
     finally:
         os.close(handle)

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from ..config import Record
 from ..errors import CheckpointError
-from ..storage import replace_file, to_json, write_folder
+from ..storage import held, replace_file, to_json, write_folder
 from ..text.tokenizer import Tokenizer, TokenizerFile
 from .plan import TextPlan, first_fault
 
@@ -77,9 +77,12 @@ def training_seconds(folder: Path) -> float:
 
 @contextmanager
 def status(folder: Path) -> Generator[None]:
-    """Keep status.json true: running, then done, interrupted, or failed with the reason."""
-    write_status(folder, "running", None)
-    with sigterm_raised():
+    """Keep status.json true: running, then done, interrupted, or failed with the reason.
+
+    LockedError, and nothing is written, where another process is at the run.
+    """
+    with held(folder), sigterm_raised():
+        write_status(folder, "running", None)
         try:
             yield
         except KeyboardInterrupt:

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from backbones import cli, language
 from backbones.checkpoint import latest
+from backbones.storage import held
 
 VERSE = "The quality of mercy is not strain'd, it droppeth as the gentle rain from heaven.\n"
 
@@ -193,6 +194,17 @@ def test_resume_of_another_plan_is_refused(options: list[str], difference: str) 
     result = invoke("train", "--resume", "run", *options)
     refused(result, 6, f"run cannot go on with another plan: {difference}")
     assert Path("run/status.json").read_text() == status
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_is_worked_on_by_one_process() -> None:
+    assert train("--out", "run").exit_code == 0
+    before = {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()}
+    with held(Path("run")):  # as another process would: a lock is its descriptor's
+        stopped = invoke("-q", "train", "--resume", "run")
+    refused(stopped, 9, "run is being worked on by another process: wait for it, or stop it first")
+    assert {path: path.read_bytes() for path in before} == before
+    assert invoke("-q", "train", "--resume", "run").exit_code == 0
 
 
 @pytest.mark.usefixtures("folder")
