@@ -144,8 +144,7 @@ def checked(table: pa.Table) -> pa.Table:
         if pa.types.is_floating(field.type):
             broken = ~np.isfinite(column.fill_null(0.0).to_numpy())
             _refuse(table, broken, f"{field.name} is not finite")
-    early = table["ds"].to_numpy() <= table["cutoff"].to_numpy()
-    _refuse(table, early, "ds is not after cutoff")
+    _refuse(table, table["ds"].to_numpy() <= table["cutoff"].to_numpy(), "ds is not after cutoff")
     _refuse(table, table["h"].to_numpy() < 1, "h is below 1")
     for low, high in pairwise(n for n in map(str, QUANTILES) if n in table.column_names):
         crossed = table[high].to_numpy() < table[low].to_numpy()
@@ -156,8 +155,9 @@ def checked(table: pa.Table) -> pa.Table:
 
 def to_parquet_bytes(table: pa.Table, metadata: Mapping[str, Any]) -> bytes:
     """One parquet file; the same content gives the same bytes. `metadata` becomes JSON."""
-    out, table = io.BytesIO(), checked(table.replace_schema_metadata(None))
-    pq.write_table(table.replace_schema_metadata(told(metadata)), out, compression="zstd")
+    out = io.BytesIO()
+    table = checked(table.replace_schema_metadata(None)).replace_schema_metadata(told(metadata))
+    pq.write_table(table, out, compression="zstd")
     return out.getvalue()
 
 

@@ -31,11 +31,11 @@ def parquet_chunks(
         whole = pa.concat_tables(held)
         ready = len(whole) // GROUP * GROUP
         if ready:
-            writer.write_table(whole.slice(0, ready).combine_chunks(), row_group_size=GROUP)
+            writer.write(whole.slice(0, ready).combine_chunks(), row_group_size=GROUP)
             yield _taken(sink)
         held = [whole.slice(ready)] if ready else held
     if held and (sum(map(len, held)) or last is None):
-        writer.write_table(pa.concat_tables(held).combine_chunks(), row_group_size=GROUP)
+        writer.write(pa.concat_tables(held).combine_chunks(), row_group_size=GROUP)
     writer.close()
     yield _taken(sink)
 

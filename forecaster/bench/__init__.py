@@ -2,6 +2,6 @@
 
 from forecaster.bench.clock import Row
 from forecaster.bench.registry import BENCHES, Settings, chosen
-from forecaster.bench.results import bench_table, to_parquet
+from forecaster.bench.results import bench_table, parquet_of
 
-__all__ = ["BENCHES", "Row", "Settings", "bench_table", "chosen", "to_parquet"]
+__all__ = ["BENCHES", "Row", "Settings", "bench_table", "chosen", "parquet_of"]

@@ -80,7 +80,7 @@ def machine() -> dict[str, str]:
     return {"python": platform.python_version(), "platform": platform.platform()}
 
 
-def to_parquet(rows: Sequence[Row] | Sequence[Point]) -> bytes:
+def parquet_of(rows: Sequence[Row] | Sequence[Point]) -> bytes:
     """A row a row; the machine is in the file's metadata."""
     records: list[dict[str, Any]] = [asdict(row) for row in rows]
     table = pa.Table.from_pylist(records).replace_schema_metadata(machine())

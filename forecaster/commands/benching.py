@@ -92,6 +92,6 @@ def scaling(given: Bench, size: Size) -> list[Point]:
 def keep(given: Bench, rows: Sequence[Any]) -> None:
     """The files that were asked for."""
     if given.out is not None:
-        commit_bytes(given.out, benches.to_parquet(rows))
+        commit_bytes(given.out, benches.parquet_of(rows))
     if given.page is not None:
         commit_bytes(given.page, page_of(rows).encode())

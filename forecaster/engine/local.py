@@ -64,7 +64,8 @@ class Local:
         try:
             futures = {pool.submit(_do, task): number for number, task in left.items()}
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                # Its number is taken out: a future that is kept keeps its result, a table or two.
+                yield futures.pop(future), future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

@@ -4,8 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
-
 from forecaster import inference
 from forecaster.backtest import Plan, records
 from forecaster.baselines import BASELINES, NAIVE_NAMES
@@ -31,7 +29,7 @@ def summarise(plan: Plan, run: RunFolder) -> dict[str, Any]:
     best = {h: inference.best_of(each, _among(names, NAIVE_NAMES)) for h, each in losses.items()}
     asked = {h: _asked(plan, each, best[h]) for h, each in losses.items()}
     wanted = {name for pairs in asked.values() for pair in pairs for name in pair}
-    frame = rows.compared(sorted(wanted)) if wanted else pd.DataFrame()
+    frame = rows.compared(sorted(wanted))
     found = corrected(
         [pair for h, each in losses.items() for pair in comparisons(each, frame, asked[h])]
     )

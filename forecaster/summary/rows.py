@@ -48,7 +48,9 @@ class ScoredRows:
 
     def compared(self, models: Sequence[str]) -> pd.DataFrame:
         """What comparisons by group need of some models."""
-        return pd.concat([self.of(model)[COMPARED] for model in models], ignore_index=True)
+        none = pd.DataFrame(columns=COMPARED)
+        each = [self.of(model)[COMPARED] for model in models]
+        return pd.concat(each, ignore_index=True) if each else none
 
 
 @dataclass(frozen=True, eq=False)
