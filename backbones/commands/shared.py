@@ -37,7 +37,10 @@ def reported(command: Callable[P, None]) -> Callable[P, None]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             be_reproducible()
-            refuse_many_processes()
+            if (name := click.get_current_context().command.name) != "train":  # it sees for itself
+                from ..distributed.launch import refuse_count
+
+                refuse_count(f"`{name}` is of one: start it without")
             command(*args, **kwargs)
         except KeyboardInterrupt as stopped:  # an argument says by which other signal
             code = TERMINATED if stopped.args else INTERRUPTED
@@ -75,15 +78,6 @@ def stop(error: BaseException, told: str, code: int) -> None:
     where = f"error in process {rank} of the run" if rank else "error"
     click.echo(f"{where}: {printable(' '.join(told.split()))}", err=True)
     context.exit(code)
-
-
-def refuse_many_processes() -> None:
-    """UsageError where torchrun started what one process does; `train` sees for itself."""
-    from ..distributed.launch import refuse_count
-
-    name = click.get_current_context().command.name
-    if name != "train":
-        refuse_count(f"`{name}` is of one: start it without")
 
 
 def be_reproducible() -> None:
