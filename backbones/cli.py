@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from .commands.shared import PRESET, RECIPE, RUN, answer, progress, reported, show_examples, tell
+from .commands import shared
+from .commands.shared import PRESET, RECIPE, RUN, answer, reported, tell
 
 AXES = ("positions", "norm", "ffn", "qk_norm", "n_heads", "n_kv_heads", "bias", "tie_embeddings")
 FOLDER = click.Path(path_type=Path)
@@ -60,31 +61,25 @@ def list_presets(json_: bool) -> None:
 @click.option("--steps", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--accumulate", type=click.IntRange(min=1), help="Parts of a batch, one at a time.")
 @click.option("--set", "changes", multiple=True, metavar="FIELD=VALUE", help="E.g. train.lr=1e-3.")
-@click.option(
-    "--strategy", type=click.Choice(["single", "ddp", "fsdp"]), help="ddp, fsdp: under torchrun."
-)
+@click.option("--strategy", type=click.Choice(["single", "ddp", "fsdp"]), help="Under torchrun.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--compile", "compiled", is_flag=True, help="By torch.compile, which warms up.")
 @click.option("--out", type=FOLDER, help="A folder that does not exist yet.")
 @click.option("--resume", help="A run to go on with.", **RUN)
 @click.option("--dry-run", is_flag=True, help="Show the plan; train nothing.")
 @data_folder
 @as_json
 @reported
-def train(strategy: Any, dry_run: bool, json_: bool, **options: Any) -> None:
+def train(json_: bool, **options: Any) -> None:
     """Train a language model on a text."""
-    from .commands.training import train_by_ranks
-    from .distributed.launch import joined
-    from .language import TrainRequest
+    from .commands.training import train_here
 
-    with joined(strategy) as ranks:
-        found = train_by_ranks(TrainRequest(**options), ranks, progress, dry_run=dry_run)
-    if found:
+    if found := train_here(options, tell, shared.progress):
         answer(found, json_=json_)
 
 
 @main.command()
-@click.option(
-    "--presets", metavar="A,B,...", help="Of `backbones list`, A the reference.", **PRESET
-)
+@click.option("--presets", metavar="A,B,...", help="Of `backbones list`; A: reference.", **PRESET)
 @click.option("--vary", multiple=True, metavar="FIELD=V1,V2,...", help="Crossed with the presets.")
 @click.option("--seeds", type=int, help="Runs an arm, seeds 1 to this.  [default: 3]")
 @click.option("--corpus", help="As of train.  [default: tinyshakespeare]")
@@ -139,10 +134,8 @@ def sample(run: Path, prompt: str, length: int, json_: bool, **how: Any) -> None
     pieces = written(open_run(run), prompt, length, Sampling(**how))
     if json_:
         click.echo(json.dumps({"run": str(run), "prompt": prompt, "text": "".join(pieces)}))
-        return
-    for piece in pieces:
-        click.echo(piece, nl=False)  # which flushes
-    click.echo()
+    else:
+        shared.say(pieces)
 
 
 @main.command()
@@ -173,7 +166,9 @@ def evaluate(run: Path, corpus: str | None, path: Path | None, data: Path, json_
 
     opened = open_run(run)
     text = load_corpus(corpus or opened.plan.corpus, data, path=path)
-    answer(score_run(opened, text), json_=json_)
+    with shared.counting("scoring", "windows") as on_windows:
+        found = score_run(opened, text, on_windows)
+    answer(found, json_=json_)
 
 
 @main.command()
@@ -197,4 +192,4 @@ def bench(list_: bool, json_: bool, **asked: Any) -> None:
         answer(found, json_=True)
 
 
-show_examples(main, "backbones")
+shared.show_examples(main, "backbones")

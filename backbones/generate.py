@@ -37,7 +37,7 @@ def generate(
     return torch.cat((ids, *stream(model, ids, count, sampling, padding)), dim=-1)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def stream(
     model: LanguageModel,
     ids: Tensor,
@@ -47,7 +47,8 @@ def stream(
 ) -> Iterator[Tensor]:
     """`count` tokens more than ids [B, T], T >= 1, each [B, 1], as soon as it is drawn.
 
-    The model should be in eval mode.
+    The model should be in eval mode. Tokens are of torch's inference mode: a copy of one may enter
+    a graph, as what `generate` puts together may.
 
     Shorter prompts are padded on the left, `padding` [B] says by how much (see `left_padded`): each
     row is continued as if it were alone, though of the draws of one seed.

@@ -47,7 +47,7 @@ def linear(
 def normalize_(weight: Tensor, dim: int = -1) -> None:
     """`unit` in place."""
     if weight.dtype in {torch.float32, torch.float64}:
-        weight.div_(torch.linalg.vector_norm(weight, dim=dim, keepdim=True).clamp_(min=SMALLEST))
+        weight.div_(torch.linalg.vector_norm(weight, dim=dim, keepdim=True).clamp(min=SMALLEST))
     else:
         weight.copy_(unit(weight, dim=dim))
 

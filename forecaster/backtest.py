@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from forecaster import frames
 from forecaster.atomic import commit_chunks
@@ -24,6 +25,7 @@ from forecaster.runs import RunFolder
 from forecaster.stages import stage
 from forecaster.vault import guarded
 
+SCHEMAS = {"predictions": frames.PREDICTIONS, "scores": frames.SCORES}
 FEWEST_ENDED = 20  # returns of the longest horizon that must have ended by then
 
 
@@ -106,18 +108,19 @@ def merge(plan: Plan, run: RunFolder) -> None:
     """
     about = {"run_id": plan.run_id, "horizons": list(plan.config.horizons), "unit": "log return"}
     models = sorted(each.name for each in plan.forecasters)
-    for name, schema in (("predictions", frames.PREDICTIONS), ("scores", frames.SCORES)):
-        tables = (
-            frames.merge(
-                [
-                    frames.read(run.path / "folds" / f"{cell.name}.{name}.parquet", schema)
-                    for cell in plan.cells
-                    if cell.forecaster.name == model
-                ]
-            )
-            for model in models
-        )
+    for name, schema in SCHEMAS.items():
+        tables = (cell_table(plan, run, model, name) for model in models)
         commit_chunks(run.path / f"{name}.parquet", parquet_chunks(tables, schema, about))
+
+
+def cell_table(plan: Plan, run: RunFolder, model: str, name: str) -> pa.Table:
+    """`predictions` or `scores` of all folds of one model, in order."""
+    parts = [
+        frames.read(run.path / "folds" / f"{cell.name}.{name}.parquet", SCHEMAS[name])
+        for cell in plan.cells
+        if cell.forecaster.name == model
+    ]
+    return frames.merge(parts)
 
 
 def records(plan: Plan, run: RunFolder) -> list[dict[str, Any]]:

@@ -77,38 +77,60 @@ def stdout() -> Console:
 class Meter:
     """How far a run is, on stderr: a moving bar in a terminal, a line every tenth elsewhere."""
 
-    def __init__(self, bar: Progress, total: float, quiet: bool) -> None:
-        self.bar, self.total, self.quiet = bar, total, quiet
-        self.task = bar.add_task("starting", total=total)
-        self.done, self.tenths, self.began = 0.0, 0, time.monotonic()
+    def __init__(self, bar: Progress, total: float, unit: str, told: tuple[bool, bool]) -> None:
+        self.bar, self.unit, (self.quiet, self.lines) = bar, unit, told
+        self.task = bar.add_task("starting", total=total, pace="")
+        self.begin(total)
 
-    def advance(self, by: float, text: str) -> None:
-        """`by` of the total is done; `text` says what that was."""
-        self.done += by
-        self.bar.update(self.task, completed=self.done, description=text)
+    def begin(self, total: float) -> None:
+        """Another stage, from nothing on: its pace is its own."""
+        self.total, self.done, self.count, self.tenths = total, 0.0, 0, 0
+        self.began = time.monotonic()
+        self.bar.reset(self.task, total=total)
+
+    def advance(self, by: float, text: str, count: int = 1) -> None:
+        """`by` of the total is done, which was `count` units; `text` says what they were."""
+        self.done, self.count = self.done + by, self.count + count
+        spent = time.monotonic() - self.began
+        pace = rate(self.count, spent, self.unit)
+        self.bar.update(self.task, completed=self.done, description=text, pace=pace)
         tenths = int(10 * self.done / self.total + 1e-9)
-        if self.bar.disable and not self.quiet and tenths > self.tenths:
-            spent = time.monotonic() - self.began
+        if self.bar.disable and self.lines and not self.quiet and tenths > self.tenths:
             left = spent * (self.total / self.done - 1)
-            say([f"{10 * tenths:3d} %  {text}  {spent:.0f} s, about {left:.0f} s left"])
+            say([f"{10 * tenths:3d} %  {text}  {spent:.0f} s, {pace}, about {left:.0f} s left"])
             self.tenths = tenths
+
+    def say(self, line: str) -> None:
+        """A line of its own, above the bar."""
+        if not self.quiet:
+            self.bar.console.print(printable(line), soft_wrap=True)
+
+
+def rate(count: int, seconds: float, unit: str) -> str:
+    """So many units a second, or a minute where they are fewer."""
+    pace = count / max(seconds, 1e-3)
+    return f"{pace:.1f} {unit}/s" if pace >= 1 else f"{60 * pace:.1f} {unit}/min"
 
 
 @contextmanager
-def progress(total: float, *, quiet: bool) -> Iterator[Meter]:
-    """A meter of `total` units of work."""
+def progress(total: float, unit: str, *, quiet: bool, lines: bool = True) -> Iterator[Meter]:
+    """A meter of `total`, of any measure, in which `unit` counts what is done one by one.
+
+    `lines`: whether tenths are told where it is no terminal.
+    """
     console = Console(stderr=True, highlight=False, markup=False)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[pace]}", markup=False),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
-        yield Meter(bar, total, quiet)
+        yield Meter(bar, total, unit, (quiet, lines))
 
 
 def say(lines: Sequence[str]) -> None:

@@ -20,11 +20,15 @@ def _unheard(line: str) -> None:
     """Whoever fetches without a user has nobody to tell."""
 
 
-def fetch(request: FetchRequest, say: Callable[[str], None] = _unheard) -> FetchReport:
+def fetch(
+    request: FetchRequest,
+    say: Callable[[str], None] = _unheard,
+    on_symbol: Callable[[str, int], None] | None = None,
+) -> FetchReport:
     """Fetch every symbol and store it. What succeeds is stored whatever becomes of the others.
 
     `say` is told what has become of each of several symbols as soon as it is known, and what an
-    interrupt has left.
+    interrupt has left; `on_symbol` which of how many is done.
 
     Raises UsageError for a request that means nothing, StorageError for a store that cannot be
     written and LockedError, all before anything is fetched.
@@ -51,6 +55,8 @@ def fetch(request: FetchRequest, say: Callable[[str], None] = _unheard) -> Fetch
             say(_interrupted(request, len(records) - len(errors), len(symbols)))
             raise
         tell(records[-1].line)
+        if on_symbol:
+            on_symbol(symbol, len(symbols))
     judged = tuple(judge.refined(record) for record in records)
     return FetchReport(request=request, records=judged, errors=errors)
 

@@ -43,8 +43,7 @@ class RunFolder:
     ) -> "RunFolder":
         """A new folder, there with all that a resume needs (`data` is data.json), or not at all.
 
-        It is held by this process until `finish`. Raises UsageError where it exists, StorageError
-        where it cannot be made.
+        Held until `finish`. UsageError where it exists, StorageError where it cannot be made.
         """
         if path is None:
             now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -73,7 +72,10 @@ class RunFolder:
         """
         if not (path / "status.json").is_file():
             known = [each.path.name for each in list_runs(path.parent)]
-            raise UsageError(f"run {printable(str(path))} not found{suggestion(path.name, known)}")
+            hint = (
+                suggestion(path.name, known) or f"; make one with: forecaster {kind or 'backtest'}"
+            )
+            raise UsageError(f"run {printable(str(path))} not found{hint}")
         run = cls(path)
         found = run.read_json("status.json").get("kind")
         if kind is not None and found != kind:

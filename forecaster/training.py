@@ -83,10 +83,19 @@ def describe(training: Training) -> dict[str, Any]:
 
 
 def run_training(
-    training: Training, run: RunFolder, on_step: Callable[[int, Any], None], *, resume: bool
+    training: Training,
+    run: RunFolder,
+    on_step: Callable[[int, Any], None],
+    on_field: Callable[[int, Any], None] | None = None,
+    *,
+    resume: bool,
 ) -> dict[str, Any]:
-    """Fit, keep, and account for it; the record of summary.json."""
-    keep = Keep(path=run.path / SEEDS, resume=resume, on_step=on_step)
+    """Fit, keep, and account for it; the record of summary.json.
+
+    `on_step` is told the number of a network and each of its steps, `on_field` the same of the
+    FIELD_STEPS of its heads for the fields of a bar, where it can draw any.
+    """
+    keep = Keep(path=run.path / SEEDS, resume=resume, on_step=on_step, on_field=on_field)
     try:
         record = _trained(training, run, keep)
     except KeyboardInterrupt:

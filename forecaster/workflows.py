@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from forecaster import backtest, frames, stages
+from forecaster import backtest, stages
 from forecaster.backtest import Cell, Plan
 from forecaster.bars import Floats, Panel
 from forecaster.baselines import choose
@@ -130,8 +130,7 @@ def run_backtest(plan: Plan, run: RunFolder, engine: Engine, watch: Watch) -> di
     try:
         backtest.execute(plan, run, engine, lambda cell: watch.on_cell(cell, plan))
         with stage("summary"):
-            table = frames.read(run.path / "scores.parquet", frames.SCORES)
-            record = summarise(plan, run, table)
+            record = summarise(plan, run)
         run.write_json("summary.json", record)
     except KeyboardInterrupt:
         kept = len(list((run.path / "folds").glob("*.json")))

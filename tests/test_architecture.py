@@ -56,7 +56,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"summary", "training"},
         {"sampling", "strategy", "predicting", "doctor"},
         {"workflows", "boundary", "tables", "details", "path_scores"},
-        {"audit", "report", "side_by_side"},
+        {"audit", "report", "side_by_side", "bench"},
         {"explorer", "beside"},
         {"commands"},
         {"cli"},

@@ -4,6 +4,8 @@ To accept a change: `python tests/test_help.py`.
 """
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +63,19 @@ def test_help_is_as_before_and_fits_a_terminal(name: str):
     assert text == place(name).read_text(encoding="utf-8")
     assert max(map(len, text.splitlines())) <= WIDTH
     assert text.isascii()
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_is_a_module_too(name: str):
+    """As torchrun, and machines where scripts are not on the path, want it."""
+    done = subprocess.run(
+        [sys.executable, "-m", name, "--help"],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[0] == help_of(name).splitlines()[0]
 
 
 def test_no_golden_file_is_of_a_command_that_is_gone():

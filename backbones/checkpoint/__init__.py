@@ -29,6 +29,7 @@ from ..errors import CheckpointError
 from ..optim import Together
 from ..storage import replace_file
 from .files import (
+    PROCESSES,
     differences,
     latest,
     load_tensors,
@@ -37,6 +38,7 @@ from .files import (
     refuse_other_config,
 )
 from .fitting import assign, refuse_other_moments
+from .generators import generators_of, set_generators
 from .writing import write_checkpoint
 
 __all__ = [
@@ -78,7 +80,7 @@ def save_checkpoint(folder: Path, state: TrainingState, config: Mapping[str, Any
         "torch": torch.__version__,
     }
     if state.ranks.count > 1:
-        about["processes"] = state.ranks.count
+        about[PROCESSES] = state.ranks.count
     place = folder / f"step-{state.step:06d}"
     write_checkpoint(place, tensors, config, about, state.ranks)
     with state.ranks.together():
@@ -87,8 +89,11 @@ def save_checkpoint(folder: Path, state: TrainingState, config: Mapping[str, Any
     return place
 
 
-def restore_checkpoint(place: Path, state: TrainingState, config: Mapping[str, Any]) -> None:
-    """Put a checkpoint into `state` and torch's generator; CheckpointError for another run's."""
+def restore_checkpoint(place: Path, state: TrainingState, config: Mapping[str, Any]) -> int:
+    """Put a checkpoint into `state` and torch's generators; CheckpointError for another run's.
+
+    Returns how many processes made it: as many or others may go on.
+    """
     refuse_other_config(place, config)
     about = read_state(place)
     threads = torch.get_num_threads()
@@ -118,9 +123,8 @@ def restore_checkpoint(place: Path, state: TrainingState, config: Mapping[str, A
     if rest:
         raise CheckpointError(f"{place} holds {min(rest)!r}, which this model does not have")
     state.step, state.scale, state.steady = about["step"], about["scale"], about["steady"]
-    own = generator_name(state.ranks.rank)
-    if own in generators:  # else it is of more processes than before: its own seed stands
-        torch.set_rng_state(generators[own])  # last: nothing after it may draw
+    set_generators(generators, state.ranks)  # last: nothing after it may draw
+    return about.get(PROCESSES, 1)
 
 
 def load_weights(place: Path, model: nn.Module) -> None:
@@ -135,19 +139,13 @@ def weight_tensors(state: TrainingState) -> dict[str, Tensor]:
 
 def optimizer_tensors(state: TrainingState) -> dict[str, Tensor]:
     """Everything else that the next step depends on."""
-    generators = state.ranks.all_of(torch.get_rng_state())
-    tensors = {f"rng/{generator_name(i)}": each for i, each in enumerate(generators)}
+    tensors = {f"rng/{name}": each for name, each in generators_of(state.ranks).items()}
     for name, parameter in trainable(state.model).items():
         moments = state.optimizer.moments(parameter)  # empty where no gradient has come yet
         tensors |= {f"{kind}/{name}": moment for kind, moment in moments.items()}
         if state.average is not None:
             tensors[f"raw/{name}"] = parameter.detach()
     return tensors
-
-
-def generator_name(rank: int) -> str:
-    """Of a process' generator, in a checkpoint."""
-    return f"torch/{rank}" if rank else "torch"
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

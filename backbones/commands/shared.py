@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ..train import StepReport
 
 P = ParamSpec("P")
+GRACE = 2.0  # seconds in which the first process of a run comes to say why it ends
 INTERRUPTED, TERMINATED, BROKEN_PIPE = 130, 143, 141  # 128 + the signal's number, as shells have it
 
 
@@ -65,7 +67,8 @@ def stop(error: BaseException, told: str, code: int) -> None:
 
     context, rank = click.get_current_context(), rank_here()
     if rank and isinstance(error, KeyboardInterrupt | RankError | DivergedError):
-        context.exit(code)  # the first process of the run says the same
+        time.sleep(GRACE)  # the first process says the same, and would be ended with this one
+        context.exit(code)
     if context.obj["debug"]:
         click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
     where = f"error in process {rank} of the run" if rank else "error"
@@ -75,10 +78,20 @@ def stop(error: BaseException, told: str, code: int) -> None:
 
 def be_reproducible() -> None:
     """One thread (small models are slower on two, and sums round differently), fixed algorithms."""
+    os.environ.setdefault(
+        "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+    )  # else CUDA's products are not fixed
     import torch
 
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
+
+
+def say(pieces: Iterable[str]) -> None:
+    """Each piece on stdout as soon as it is there, and the end of the line."""
+    for piece in pieces:
+        click.echo(piece, nl=False)  # which flushes
+    click.echo()
 
 
 def answer(values: Mapping[str, Any], *, json_: bool) -> None:
@@ -101,13 +114,47 @@ def progress(steps: int) -> "Generator[Callable[[StepReport], None]]":
             err=True,
         )
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    with bar("training", "steps") as update:
+        yield lambda r: update(r.step, steps, f"loss {r.loss:.3f}")
 
-    hidden = asked["quiet"] or not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), disable=hidden) as bar:
-        task = bar.add_task("training", total=steps)
-        yield lambda r: bar.update(task, completed=r.step, description=f"loss {r.loss:.3f}")
+
+@contextmanager
+def bar(text: str, unit: str) -> "Generator[Callable[[int, int, str], None]]":
+    """A bar with pace and time left on a terminal, else nothing. What to call: done, of, text."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import TimeRemainingColumn as Left
+
+    console = Console(stderr=True)
+    hidden = click.get_current_context().obj["quiet"] or not console.is_terminal
+    shown = TextColumn("{task.description}", markup=False), BarColumn()
+    pace = TextColumn("{task.percentage:>3.0f} %  {task.fields[pace]}", markup=False)
+    columns = *shown, pace, TimeElapsedColumn(), TextColumn("left"), Left()
+    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
+        task, began, first = progress.add_task(text, total=None, pace=""), time.monotonic(), [-1]
+
+        def update(done: int, of: int, text: str) -> None:
+            if first[0] < 0:
+                first[0] = done - 1  # what was there before says nothing of the pace
+            rate = (done - first[0]) / max(time.monotonic() - began, 1e-3)
+            told = f"{rate:.1f} {unit}/s"
+            progress.update(task, completed=done, total=of, description=text, pace=told)
+
+        yield update
+
+
+@contextmanager
+def counting(text: str, unit: str) -> "Generator[Callable[[int, int], None]]":
+    """A bar as above, told of how many there are, and how many more are done."""
+    with bar(text, unit) as update:
+        done = 0
+
+        def count(of: int, more: int) -> None:
+            nonlocal done
+            done += more
+            update(done, of, text)
+
+        yield count
 
 
 def tell(text: str) -> None:

@@ -7,10 +7,21 @@ from typing import Any
 
 from .. import language
 from ..distributed import Ranks
+from ..distributed.launch import joined
 from ..language import TrainRequest
 from ..train import StepReport
 
 Progress = Callable[[int], AbstractContextManager[Callable[[StepReport], None]]]
+
+
+def train_here(
+    options: dict[str, Any], tell: Callable[[str], None], progress: Progress
+) -> dict[str, Any]:
+    """What to answer to the options of the command; nothing but in the first process of a run."""
+    dry_run, strategy, device = (options.pop(name) for name in ("dry_run", "strategy", "device"))
+    compiled = options.pop("compiled")
+    with joined(strategy, device, compiled=compiled, tell=tell) as ranks:
+        return train_by_ranks(TrainRequest(**options), ranks, progress, dry_run=dry_run)
 
 
 def train_by_ranks(

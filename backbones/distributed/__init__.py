@@ -8,6 +8,7 @@ it is pickled: what is told is numbers and text.
 
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -17,20 +18,30 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import RankError
-from .shards import shard_
+from .shards import blocks_of, shard_
 
-__all__ = ["ALONE", "Ranks", "Strategy"]
+__all__ = ["ALONE", "CPU", "DeviceKind", "Means", "Ranks", "Strategy"]
 
 Strategy = Literal["single", "ddp", "fsdp"]
+DeviceKind = Literal["cpu", "cuda"]
 T = TypeVar("T")
 CPU = torch.device("cpu")
 LONGEST_TEXT = 4096  # bytes of what `same` tells
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Means:
+    """What a process computes with, and how it tells of it (the first one of a run alone)."""
+
+    device: torch.device = CPU
+    compiled: bool = False  # blocks through torch.compile, which takes up to minutes at first
+    tell: Callable[[str], None] = lambda _: None
+
+
 class Ranks:
     """The processes of a run: this one is `rank` of `count`. Alone, it costs and changes nothing.
 
-    All of them must make the same calls in the same order, but for `first` and `quiet`.
+    All of them must make the same calls in the same order, but for `first`, `tell` and `quiet`.
     """
 
     def __init__(
@@ -39,10 +50,10 @@ class Ranks:
         *,
         rank: int = 0,
         count: int = 1,
-        device: torch.device = CPU,
+        means: Means | None = None,
     ) -> None:
         self.strategy: Strategy = strategy
-        self.rank, self.count, self.device = rank, count, device
+        self.rank, self.count, self.means = rank, count, means or Means()
         self._replica: DistributedDataParallel | None = None
 
     @property
@@ -55,12 +66,26 @@ class Ranks:
         """Whether a process has rows of each tensor only."""
         return self.strategy == "fsdp"
 
+    def tell(self, text: str) -> None:
+        """A line of progress, in the first process."""
+        if self.first:
+            self.means.tell(text)
+
+    def __str__(self) -> str:
+        device, how = self.means.device, ", compiled blocks" if self.means.compiled else ""
+        if self.strategy == "single":
+            return f"{device}{how}"
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        return f"{self.strategy} of {self.count} processes over {backend} on {device.type}{how}"
+
     def wrap(self, model: nn.Module) -> nn.Module:
-        """What to call in training instead of the model, which must have its final type.
+        """What to call in training instead of the model, which must have its final type and place.
 
         Under "ddp" all get the first one's weights; under "fsdp" the model itself is sharded, in
         place.
         """
+        for block in blocks_of(model) if self.means.compiled else ():
+            block.compile()
         match self.strategy:
             case "single":
                 return model

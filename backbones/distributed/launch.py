@@ -1,13 +1,14 @@
 """How a process finds out that torchrun started it, and joins the others."""
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
+import torch
 import torch.distributed as dist
 
 from ..errors import RankError, UsageError
-from . import ALONE, Ranks, Strategy
+from . import CPU, DeviceKind, Means, Ranks, Strategy
 
 SPREAD = ("ddp", "fsdp")
 # What gloo and NCCL say, in errors of no type of their own, when a peer is no longer there.
@@ -25,22 +26,46 @@ def rank_here(environment: Mapping[str, str] = os.environ) -> int:
 
 
 @contextmanager
-def joined(strategy: Strategy | None) -> Generator[Ranks]:
+def joined(
+    strategy: Strategy | None,
+    device: DeviceKind = "cpu",
+    *,
+    compiled: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Generator[Ranks]:
     """The processes of this run, as long as it lasts: alone, or those that torchrun started.
 
-    UsageError where the strategy and the way this process was started do not fit; RankError where
-    another process is gone.
+    On CUDA each has the device of its number on the machine. UsageError where the strategy and the
+    way this process was started do not fit, or there is no such device; RankError where another
+    process is gone.
     """
     count = started_by_torchrun()
     refuse_misfit(strategy, count)
+    means = Means(device=device_here(device), compiled=compiled, tell=tell)
     if strategy not in SPREAD:
-        yield ALONE
+        yield Ranks(means=means)
         return
-    dist.init_process_group("gloo")
+    dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
     with lost_ranks_named():
-        yield Ranks(strategy, rank=dist.get_rank(), count=dist.get_world_size())
+        yield Ranks(strategy, rank=dist.get_rank(), count=dist.get_world_size(), means=means)
         dist.barrier()  # nobody hangs up on one that still talks
     dist.destroy_process_group()  # after a failure it could wait for one that is gone
+
+
+def device_here(kind: DeviceKind) -> torch.device:
+    """Where this process computes; UsageError where there is no such device."""
+    if kind == "cpu":
+        return CPU
+    own, found = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if own >= found:
+        raise UsageError(
+            f"--device cuda: torch {torch.__version__} finds {found} CUDA devices, process {own} "
+            "of this machine wants one of its own: fewer processes or --device cpu are wanted"
+        )
+    torch.cuda.set_device(own)
+    # Some sums along time have no fixed order there: torch warns of each, and goes on.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return torch.device("cuda", own)
 
 
 def refuse_misfit(strategy: Strategy | None, count: int) -> None:

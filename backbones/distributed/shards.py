@@ -20,9 +20,14 @@ def shard_(model: nn.Module, count: int) -> None:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(next(model.parameters()).device.type, (count,))
-    for module in [m for m in model.modules() if isinstance(m, Block)]:
+    for module in blocks_of(model):
         fully_shard(module, mesh=mesh, reshard_after_forward=True)
     fully_shard(model, mesh=mesh, reshard_after_forward=True)
+
+
+def blocks_of(model: nn.Module) -> list[nn.Module]:
+    """The blocks of a model: what is put together, and compiled, at a time."""
+    return [module for module in model.modules() if isinstance(module, Block)]
 
 
 def is_shard(tensor: Tensor) -> bool:

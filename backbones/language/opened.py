@@ -1,7 +1,8 @@
 """Open what came of a run: score it, and sample from it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,12 @@ def open_run(folder: Path) -> LanguageRun:
     )
 
 
-def score_run(run: LanguageRun, corpus: Corpus) -> dict[str, Any]:
+def score_run(
+    run: LanguageRun, corpus: Corpus, on_windows: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
     """Mean nats a character over all windows of the plan's split that do not overlap.
+
+    `on_windows(of, more)` is told of `more` windows that were read, of so many: each is read twice.
 
     Under the link of the loss, and under a softmax with one temperature, which is fitted on the
     end of what the run was trained on.
@@ -52,9 +57,10 @@ def score_run(run: LanguageRun, corpus: Corpus) -> dict[str, Any]:
     plan, (training, scored) = run.plan, run.plan.parts(corpus)
     text = held_out(scored, run.tokenizer, plan.context)
     before = held_out(training[-len(scored) :], run.tokenizer, plan.context)
+    watch = partial(on_windows, 2 * len(text.windows[0])) if on_windows else None
     with computing(plan.train.precision, device_of(run.model)):
-        nats = mean_nats(run.model, text, plan.loss)
-        softmax, temperature = softmax_nats(run.model, text, before)
+        nats = mean_nats(run.model, text, plan.loss, watch)
+        softmax, temperature = softmax_nats(run.model, text, before, watch)
     return {
         "run": str(run.folder),
         "corpus": corpus.name,

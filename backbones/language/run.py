@@ -1,12 +1,14 @@
 """Train a plan in a folder, in one process or in several."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..by_hand import plainly
 from ..checkpoint import differences
 from ..distributed import ALONE, Ranks
 from ..embedding import vocabulary
@@ -17,7 +19,8 @@ from ..storage import replace_file, to_json
 from ..text.batches import Batches
 from ..text.corpora import Corpus
 from ..text.tokenizer import Tokenizer, fit_tokenizer
-from ..train import RunFolder, StepReport, as_trained, fit, started
+from ..train import RunFolder, StepReport, as_trained, computing, device_of, fit, started
+from ..train.kernels import attention_kernels
 from .folder import (
     read_plan,
     read_tokenizer,
@@ -52,8 +55,11 @@ def train_run(
         lambda: begin(corpus, plan, folder, resume=resume or not ranks.first, ranks=ranks)
     )
     torch.manual_seed(plan.train.seed)
-    model = LanguageModel(plan.backbone).to(ranks.device)
+    model = LanguageModel(plan.backbone).to(ranks.means.device)
     as_trained(model, plan.train.precision)
+    if ranks.first and ranks is not ALONE:
+        with plainly() if ranks.means.compiled else nullcontext():  # as torch.compile has it
+            ranks.tell(f"{ranks}; {plan.train.precision}; {kernels_of(model, text, plan)}")
     trained = ranks.wrap(model)
     config = plan.model_dump(mode="json", exclude={"train"})
     with status(folder) if ranks.first else sigterm_raised():
@@ -73,6 +79,15 @@ def train_run(
         summary = summarise(plan, model, folder) | dict(result.scores)
         replace_file(folder / "summary.json", to_json(summary))
     return summary
+
+
+def kernels_of(model: LanguageModel, text: "RunText", plan: TextPlan) -> str:
+    """What attention and the optimiser run on: tried with the first window."""
+    first = text.held_out.windows[0][:1].to(device_of(model))
+    with computing(plan.train.precision, device_of(model)):
+        attention = attention_kernels(lambda: model(first))
+    muon = "Muon and " if plan.train.muon else ""
+    return f"attention: {attention}; optimiser: {muon}fused AdamW"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

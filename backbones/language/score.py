@@ -3,6 +3,7 @@
 B windows   T context   V vocabulary
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ SCORED_AT_ONCE = 64  # windows; memory depends on it, results do not
 FITTED_ON = 512  # windows, the last of the training part, to fit a temperature
 
 Windows = tuple[Tensor, Tensor]  # inputs and targets, each [B, T]
+Watch = Callable[[int], None]  # is told how many windows more have been read
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,14 +50,22 @@ def loss_of(model: nn.Module, windows: Windows, link: Link) -> Tensor:
 
 
 @torch.no_grad()
-def mean_nats(model: LanguageModel, text: HeldOut, link: Link) -> float:
+def mean_nats(
+    model: LanguageModel, text: HeldOut, link: Link, on_windows: Watch | None = None
+) -> float:
     """Mean nats a character, some windows at a time; the model should be in eval mode."""
-    total = sum(loss_of(model, w, link).item() * w[0].numel() for w in some_at_a_time(text.windows))
+    total = 0.0
+    for windows in some_at_a_time(text.windows):
+        total += loss_of(model, windows, link).item() * windows[0].numel()
+        if on_windows:
+            on_windows(len(windows[0]))
     return total / text.characters
 
 
 @torch.no_grad()
-def softmax_nats(model: LanguageModel, text: HeldOut, fitted_on: HeldOut) -> tuple[float, float]:
+def softmax_nats(
+    model: LanguageModel, text: HeldOut, fitted_on: HeldOut, on_windows: Watch | None = None
+) -> tuple[float, float]:
     """Mean nats a character under a softmax of logits / T, and the T that suits `fitted_on` best.
 
     Links differ in what they make of a logit; after one number is fitted, their logits compare.
@@ -63,10 +73,12 @@ def softmax_nats(model: LanguageModel, text: HeldOut, fitted_on: HeldOut) -> tup
     last = tuple(side[-FITTED_ON:] for side in fitted_on.windows)
     logits = torch.cat([model(inputs).flatten(0, 1).float() for inputs in last[0].split(64)])
     temperature = fitted_temperature(logits, last[1].flatten())
-    total = sum(
-        cross_entropy(model(inputs).float() / temperature, targets).item() * targets.numel()
-        for inputs, targets in some_at_a_time(text.windows)
-    )
+    total = 0.0
+    for inputs, targets in some_at_a_time(text.windows):
+        logits = model(inputs).float() / temperature
+        total += cross_entropy(logits, targets).item() * targets.numel()
+        if on_windows:
+            on_windows(len(inputs))
     return total / text.characters, temperature
 
 

@@ -37,7 +37,12 @@ class Keeper:
         self.last, self.ranks = recipe.steps, state.ranks
         with self.ranks.together():
             if run.resume:
-                restore_checkpoint(latest(self.checkpoints), state, self.config)
+                restored = restore_checkpoint(latest(self.checkpoints), state, self.config)
+                if restored != self.ranks.count:
+                    self.ranks.tell(
+                        f"{run.path}: its checkpoint is of {restored} process(es), this run of "
+                        f"{self.ranks.count}: sums round differently, bytes will not be the same"
+                    )
             if self.ranks.first:
                 self.tidy(run, state)
 

@@ -19,6 +19,7 @@ from forecaster.bars import Bars, Floats, Panel
 from forecaster.baselines.per_symbol import at_origins
 from forecaster.distributions import ParetoTailed
 from forecaster.econometrics.empirical_shape import LEVELS, EmpiricalShape, fit_empirical_shape
+from forecaster.econometrics.memo import remembered
 from forecaster.econometrics.regressors import REGRESSORS, regressors
 from forecaster.features import WARM_UP, cumulative_return
 from forecaster.protocol import Origins
@@ -26,6 +27,7 @@ from forecaster.protocol import Origins
 LEVELS9 = np.array([0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95])
 MONTH = REGRESSORS.index("log_variance_22")
 SPANS = [REGRESSORS.index(f"log_variance{tail}") for tail in ("", "_5", "_66")]
+KEPT = 16  # fits of one horizon
 FEWEST = 500  # rows that trees are grown on; fewer: no trees
 # A leaf needs this share of the rows: trees that single out the tails of one crisis know too much.
 LEAF_SHARE = 0.05
@@ -108,6 +110,7 @@ class FittedBoosted:
         return ParetoTailed(LEVELS, knots, beta, xi)
 
 
+@remembered(KEPT)
 def _fit_horizon(x: Floats, ratio: Floats, horizon: int) -> _Boosted:
     """Trees for returns [n] in months' units, overlapping ones half a horizon apart."""
     size = np.abs(ratio)

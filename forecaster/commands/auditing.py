@@ -63,7 +63,7 @@ def _of_run(given: Audit, run: RunFolder) -> dict[str, Any]:
     config = run.config()
     plan, _ = workflows.plan_backtest(config, given.store, given.say)
     stored = workflows.stored_panel(config, given.store)
-    with display.progress(1, quiet=given.quiet) as meter:
+    with display.progress(1, "laws", quiet=given.quiet) as meter:
 
         def on_check(check: Check, laws: int) -> None:
             meter.advance(1 / laws, check.stage)

@@ -101,7 +101,7 @@ def vault_of(given: Backtest) -> str | None:
 def with_progress(given: Backtest, plan: Plan, run: RunFolder, engine: Engine) -> dict[str, Any]:
     """Run under a progress bar whose steps are as long as cells usually take."""
     total = sum(tables.cost(cell, plan) for cell in plan.cells)
-    with display.progress(total, quiet=given.quiet) as meter:
+    with display.progress(total, "cells", quiet=given.quiet) as meter:
 
         def on_cell(cell: Cell, plan: Plan) -> None:
             text = f"{cell.forecaster.name} to {day_of(cell.fold.test_until)}"

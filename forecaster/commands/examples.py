@@ -37,6 +37,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "forecaster explore runs/mine --against runs/other --learner runs/llama",
     ),
     "forecaster ledger": ("forecaster ledger --json",),
+    "forecaster bench": (
+        "forecaster bench fits scoring --rounds 9 --out bench.parquet",
+        "forecaster bench scaling --symbols 5 --page scaling.html",
+    ),
     "forecaster store": ("forecaster store ls",),
     "forecaster store ls": ("forecaster store ls --json",),
     "forecaster store verify": ("forecaster store verify --store data",),

@@ -28,20 +28,19 @@ class Fetch(Output):
 
 def fetch(given: Fetch) -> None:
     """Fetch, report, and raise what failed: what succeeded is committed by then."""
-    report = fetch_bars(
-        FetchRequest(
-            symbols=given.symbols,
-            source=given.source,
-            interval=given.interval,
-            start=_day("--start", given.start),
-            end=_day("--end", given.end),
-            path=given.path,
-            store=given.store,
-            dry_run=given.dry_run,
-            refetch=given.refetch,
-        ),
-        given.say,
+    request = FetchRequest(
+        symbols=given.symbols,
+        source=given.source,
+        interval=given.interval,
+        start=_day("--start", given.start),
+        end=_day("--end", given.end),
+        path=given.path,
+        store=given.store,
+        dry_run=given.dry_run,
+        refetch=given.refetch,
     )
+    with display.progress(1, "symbols", quiet=given.quiet, lines=False) as meter:
+        report = fetch_bars(request, meter.say, lambda symbol, of: meter.advance(1 / of, symbol))
     if not given.result(report.as_json()) and not given.quiet:
         display.print_table(report.as_table())
         for line in report.as_lines():

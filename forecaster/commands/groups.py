@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from forecaster.commands.shared import BASELINES, PRESET, options, run_of
+from forecaster.commands.shared import BASELINES, FILE, PRESET, options, run_of
 
 
 @click.group()
@@ -165,4 +165,23 @@ def completion(context: click.Context, shell: str) -> None:
         click.echo(made(context.command, {}, name, f"_{name.upper()}_COMPLETE").source())
 
 
-COMMANDS = (store, runs, config, report, explore, ledger, doctor, completion)
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Counted.")
+@click.option("--symbols", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--bars", type=click.IntRange(700), default=3000, show_default=True)
+@click.option("--starts", type=click.IntRange(1), default=40, show_default=True, help="Of paths.")
+@click.option("--paths", type=click.IntRange(1), default=200, show_default=True)
+@click.option("--page", type=FILE, help="Where the bench `scaling` draws its lines.")
+@options("set", "out", "json", "quiet")
+def bench(**given: Any) -> None:
+    """Time ways and sizes of one thing against each other: ratios, with their spread.
+
+    NAMES are fits, tokens, scoring, paths, backtest (all of them if none is named) and scaling.
+    """
+    from forecaster.commands import benching
+
+    benching.bench(benching.Bench(**given))
+
+
+COMMANDS = (bench, store, runs, config, report, explore, ledger, doctor, completion)

@@ -39,10 +39,10 @@ def paths(given: Paths) -> None:
     last = panel.clock[-1] if given.until is None else midnight_after(given.until)
     stretch = Stretch(midnight_after(trained), last, given.every)
     walk = sampling.Walk(given.paths, max(config.horizons), config.seed)
-    with display.progress(1, quiet=given.quiet) as meter:
+    with display.progress(1, "bars", quiet=given.quiet) as meter:
 
         def on_bars(count: int, of: int) -> None:
-            meter.advance(count / of, f"{walk.paths} paths of {walk.steps} bars")
+            meter.advance(count / of, f"{walk.paths} paths of {walk.steps} bars", count)
 
         record = score_paths(sampling.load_walker(run), panel, stretch, walk, on_bars)
     if not given.result(record):

@@ -1,5 +1,6 @@
 """`forecaster store ls`, `verify` and `repair`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from forecaster import display
 from forecaster.commands.arguments import Output
 from forecaster.errors import StorageError
 from forecaster.sources import fetch_command
-from forecaster.store import LOCK_TIMEOUT_S, Fault, Inspection, Store, repair, verify
+from forecaster.store import LOCK_TIMEOUT_S, Fault, Inspection, Store, Watch, repair, verify
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ def ls(given: InStore) -> None:
 
 def verify_store(given: InStore) -> None:
     """Raises StorageError where anything is not what was committed."""
-    found = verify(given.store)
+    found = _watched(given, lambda watch: verify(given.store, watch))
     _show(given, found, "files that nobody needs")
     if found.faults:
         raise StorageError(
@@ -48,13 +49,19 @@ def verify_store(given: InStore) -> None:
 
 def repair_store(given: InStore) -> None:
     """Raises StorageError where bars are lost, with the command that brings them again."""
-    found = repair(given.store, LOCK_TIMEOUT_S, fetch_command)
+    found = _watched(given, lambda watch: repair(given.store, LOCK_TIMEOUT_S, fetch_command, watch))
     _show(given, found, "removed")
     if found.faults:
         raise StorageError(
             f"{len(found.faults)} symbols lost bars: {_first(found.faults)};"
             f" {found.faults[0].remedy}"
         )
+
+
+def _watched(given: InStore, look: Callable[[Watch], Inspection]) -> Inspection:
+    """What a look finds, with progress in a terminal."""
+    with display.progress(1, "symbols", quiet=given.quiet, lines=False) as meter:
+        return look(lambda symbol, of: meter.advance(1 / of, symbol))
 
 
 def _show(given: InStore, found: Inspection, garbage: str) -> None:

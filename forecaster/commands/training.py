@@ -10,6 +10,7 @@ from forecaster.bars import Panel
 from forecaster.commands.arguments import Configured, Output, listed, refuse_with_resume
 from forecaster.errors import UsageError
 from forecaster.frames import Provenance
+from forecaster.learner import FIELD_STEPS
 from forecaster.runs import RunFolder, find_run
 from forecaster.sampling import Shown
 
@@ -43,6 +44,8 @@ def train(given: Train) -> None:
     else:
         presets = (given.preset,) if given.preset else ()
         config, until = given.resolved(presets=presets), given.until
+    if until is not None:
+        work.midnight_after(until)  # refused before anything is fetched
     panel, digest = workflows.load_panel(config, given.store, given.say, dry_run=given.dry_run)
     plan = work.plan_training(config, panel, until)
     if given.dry_run:
@@ -66,12 +69,19 @@ def _new_run(given: Train, plan: work.Training, data: dict[str, Any]) -> RunFold
 
 def _with_progress(given: Train, plan: work.Training, run: RunFolder) -> dict[str, Any]:
     learner = plan.config.learner
-    with display.progress(learner.seeds * plan.steps, quiet=given.quiet) as meter:
+    with display.progress(learner.seeds * plan.steps, "steps", quiet=given.quiet) as meter:
+        fields: set[int] = set()
 
         def on_step(seed: int, report: Any) -> None:
             meter.advance(1, f"seed {seed + 1} of {learner.seeds}, loss {report.loss:.3f}")
 
-        return work.run_training(plan, run, on_step, resume=bool(given.resume))
+        def on_field(seed: int, report: Any) -> None:
+            if not fields:
+                meter.begin(learner.seeds * FIELD_STEPS)
+            fields.add(seed)
+            meter.advance(1, f"bars of seed {seed + 1} of {learner.seeds}, loss {report.loss:.3f}")
+
+        return work.run_training(plan, run, on_step, on_field, resume=bool(given.resume))
 
 
 def predict(given: Predict) -> None:
@@ -113,10 +123,11 @@ def _sample(
     factor = workflows.printed_over_adjusted(run.config(), given.store)[origins.member]
     provenance = Provenance(run.path.name, 0, panel.interval)
     given.say(f"sampling {walk.paths} paths of {steps} bars a symbol and model into {place}")
-    with display.progress(2 * len(origins) * walk.paths * steps, quiet=given.quiet) as meter:
+    total = 2 * len(origins) * walk.paths * steps
+    with display.progress(total, "bars", quiet=given.quiet) as meter:
 
         def on_bars(count: int) -> None:
-            meter.advance(count, f"{walk.paths} paths of {steps} bars")
+            meter.advance(count, f"{walk.paths} paths of {steps} bars", count)
 
         source = sampling.PathSource(walker, panel, origins)
         return sampling.keep_samples(place, source, walk, Shown(factor, provenance, on_bars))

@@ -17,7 +17,7 @@ from forecaster.bars import Floats
 from forecaster.econometrics.memo import remembered
 
 Law = Literal["garch-t", "gjr-skew-t"]
-KEPT = 256  # fits, of a few hundred bytes
+KEPT = 2048  # fits: symbols come by the hundred; of a few hundred bytes, EGARCH of 40 KB
 PER_CENT = 100.0  # arch asks for returns of this size; parameters below are back in log returns
 FEWEST = 100  # returns
 CLIP = 10.0  # robust standard deviations; for the second try only

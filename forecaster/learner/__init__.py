@@ -4,6 +4,7 @@ The only package here that imports torch and backbones.
 """
 
 from forecaster.learner.attending import WindowMaps, require_maps, window_maps
+from forecaster.learner.fields import STEPS as FIELD_STEPS
 from forecaster.learner.fields import FieldHeads, TaughtFields, fit_fields, load_fields
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.forecaster import BackboneForecaster, Keep, kept_losses, load_learner
@@ -12,6 +13,7 @@ from forecaster.learner.walking import NetworkLaw, Sampler, require_paths
 from forecaster.learner.windows import tokenise
 
 __all__ = [
+    "FIELD_STEPS",
     "BackboneForecaster",
     "FieldHeads",
     "FittedLearner",

@@ -110,7 +110,13 @@ def fit_fields(
         untaught = loss(STEPS).item()
         recipe = TrainRecipe(steps=STEPS, lr=LR, min_lr=LR, warmup=10, seed=own, ema=0.98)
         with translated():
-            fit(heads, loss, recipe, run=_folder(keep, number, tokenizer))
+            fit(
+                heads,
+                loss,
+                recipe,
+                run=_folder(keep, number, tokenizer),
+                on_step=partial(keep.on_field, number) if keep.on_field else None,
+            )
         out.append(TaughtFields(heads.eval(), untaught, loss(STEPS).item()))
     return tuple(out)
 

@@ -38,6 +38,7 @@ class Keep:
     path: Path | None = None  # one folder a seed below it
     resume: bool = False
     on_step: Callable[[int, StepReport], None] | None = None  # (seed's number, the step)
+    on_field: Callable[[int, StepReport], None] | None = None  # the same of heads for bars' fields
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Bars on disk: immutable segments, and one manifest that says which of them count."""
 
-from forecaster.store.inspection import Fault, Inspection, verify
+from forecaster.store.inspection import Fault, Inspection, Watch, verify
 from forecaster.store.manifest import DamagedError, Entry
 from forecaster.store.mending import repair
 from forecaster.store.merge import Status, union
@@ -15,6 +15,7 @@ __all__ = [
     "Inspection",
     "Status",
     "Store",
+    "Watch",
     "repair",
     "union",
     "verify",

@@ -1,6 +1,6 @@
 """Is all of a store what was committed? Looks, and changes nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,8 +43,15 @@ class Inspection:
         return asdict(self) | {"sound": not self.faults}
 
 
-def verify(root: Path) -> Inspection:
-    """Hash every file.
+Watch = Callable[[str, int], None]  # (symbol that was looked at, of how many)
+
+
+def unwatched(symbol: str, of: int) -> None:
+    """Nobody is told how far a look is."""
+
+
+def verify(root: Path, on_segment: Watch = unwatched) -> Inspection:
+    """Hash every file; `on_segment` is told of each segment.
 
     Raises NewerStoreError, StorageError where there is no store or a file of it cannot be read at
     the moment.
@@ -58,9 +65,12 @@ def verify(root: Path) -> Inspection:
             str(folder / "manifest.json"), "", str(error.__cause__ or error), _repair(root)
         )
         return inspected(root, Manifest(entries=entries), [fault], [])
-    faults = [fault for entry in manifest.entries for fault in faults_of(folder, entry)]
+    faults: list[Fault] = []
+    for entry in manifest.entries:
+        faults += faults_of(folder, entry)
+        on_segment(entry.symbol, len(manifest.entries))
     if faults and committed(folder) != manifest:
-        return verify(root)  # a writer went on while we read
+        return verify(root, on_segment)  # a writer went on while we read
     garbage = garbage_of(folder, manifest)
     return inspected(root, manifest, faults, garbage)
 

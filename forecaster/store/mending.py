@@ -15,12 +15,14 @@ from forecaster.store.garbage import SEGMENT_FILES, remove
 from forecaster.store.inspection import (
     Fault,
     Inspection,
+    Watch,
     committed,
     faults_of,
     garbage_of,
     inspected,
     newest,
     store_folder,
+    unwatched,
     whole,
 )
 from forecaster.store.lock import locked
@@ -31,7 +33,9 @@ DAMAGED = "damaged"  # folder of what was taken out of use
 Again = Callable[[str, str, str], str]  # (symbol, interval, source or "") -> what fetches it again
 
 
-def repair(root: Path, lock_timeout_s: float, again: Again) -> Inspection:
+def repair(
+    root: Path, lock_timeout_s: float, again: Again, on_segment: Watch = unwatched
+) -> Inspection:
     """Mend what can be mended; the faults that are left are losses, with how to fetch them again.
 
     Raises LockedError, NewerStoreError, StorageError where there is no store, a file of it cannot
@@ -46,6 +50,7 @@ def repair(root: Path, lock_timeout_s: float, again: Again) -> Inspection:
             before, manifest = None, work.rebuilt()
         for entry in manifest.entries:
             manifest = work.mended(manifest, entry)
+            on_segment(entry.symbol, len(before.entries if before else manifest.entries))
         if manifest != before:
             manifest.write(folder / "manifest.json")
         garbage = garbage_of(folder, manifest)

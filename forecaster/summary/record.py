@@ -5,16 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
-from forecaster import inference, scores
+from forecaster import inference
 from forecaster.backtest import Plan, records
 from forecaster.baselines import BASELINES, NAIVE_NAMES
 from forecaster.folds import day_of
 from forecaster.inference import Losses
 from forecaster.runs import RunFolder
-from forecaster.scores.risk import qlike
 from forecaster.summary.comparisons import comparisons, corrected, plain
+from forecaster.summary.rows import Digest, ScoredRows, digest, joined
 
 ECONOMETRIC_NAMES = tuple(name for name in BASELINES if name not in NAIVE_NAMES)
 # What a learner's network corrects, by its tokens: at h = 1 this row shows what the network adds;
@@ -23,19 +22,18 @@ PRIORS = {"prior": "harx"}
 OTHER_PRIOR = "range_student_t"
 
 
-def summarise(plan: Plan, run: RunFolder, table: pa.Table) -> dict[str, Any]:
+def summarise(plan: Plan, run: RunFolder) -> dict[str, Any]:
     """All scores of all models, and all comparisons of the learners: nothing is chosen."""
-    names = [each.name for each in plan.forecasters]
-    cells = records(plan, run)
-    frame = _rows(plan, table)
-    losses = {h: inference.losses_of(frame, h) for h in plan.config.horizons}
+    names, horizons = [each.name for each in plan.forecasters], plan.config.horizons
+    cells, rows = records(plan, run), ScoredRows(plan, run)
+    kept = {name: digest(rows.of(name), horizons) for name in names}
+    losses = {h: joined(list(kept.values()), h) for h in horizons}
     best = {h: inference.best_of(each, _among(names, NAIVE_NAMES)) for h, each in losses.items()}
+    asked = {h: _asked(plan, each, best[h]) for h, each in losses.items()}
+    wanted = {name for pairs in asked.values() for pair in pairs for name in pair}
+    frame = rows.compared(sorted(wanted)) if wanted else pd.DataFrame()
     found = corrected(
-        [
-            pair
-            for h, each in losses.items()
-            for pair in comparisons(each, frame, _asked(plan, each, best[h]))
-        ]
+        [pair for h, each in losses.items() for pair in comparisons(each, frame, asked[h])]
     )
     return {
         "run_id": plan.run_id,
@@ -47,26 +45,21 @@ def summarise(plan: Plan, run: RunFolder, table: pa.Table) -> dict[str, Any]:
         "horizons": list(plan.config.horizons),
         "vault": plan.config.vault,
         "best_naive": {str(h): name for h, name in best.items()},
-        "rows": _scored(frame, losses, best, names),
+        "rows": [
+            _row(kept[name].means[h], inference.compare(losses[h], name, best[h]))
+            for h in losses
+            for name in names
+        ],
         "seconds": _seconds(cells, names),
-        "notes": _notes(plan, cells, table),
+        "notes": _notes(plan, cells, kept[names[0]]),
         "verdicts": [each.sentence() for each in found if each.printed],
         "comparisons": [each.record() for each in found],
         "sets": [_sets(each, names, best[h]) for h, each in losses.items()],
-        "calibration": _calibration(frame, names, plan.config.horizons),
-        "by_symbol": _by_symbol(frame),
+        "calibration": [
+            {"model": name, "h": h} | kept[name].calibration[h] for h in horizons for name in names
+        ],
+        "by_symbol": [row for name in sorted(names) for row in kept[name].by_symbol],
     }
-
-
-def _rows(plan: Plan, table: pa.Table) -> pd.DataFrame:
-    """Scores with the columns that groups are made of. Raises DataError for uneven rows."""
-    scores.check_rows(table)
-    frame = table.to_pandas(strings_to_categorical=True)
-    frame["model"] = frame["model"].astype(str)
-    frame["qlike"] = qlike(frame["variance"], scores.realised_variance(table, plan.panel))
-    frame["year"] = frame["cutoff"].dt.year
-    frame["volatility"] = inference.volatility_terciles(frame, plan.panel)
-    return frame
 
 
 def _among(names: Sequence[str], group: Sequence[str]) -> list[str]:
@@ -85,26 +78,6 @@ def _asked(plan: Plan, losses: Losses, best_naive: str) -> dict[tuple[str, str],
     more = [name for name in (prior, "gjr_skew_t") if name in names and name not in printed]
     learners = [name for name in names if name not in BASELINES]
     return {(m, r): r in printed for m in learners for r in (*printed, *more)}
-
-
-def _scored(
-    frame: pd.DataFrame,
-    losses: dict[int, Losses],
-    best: dict[int, str],
-    names: Sequence[str],
-) -> list[dict[str, Any]]:
-    """One line a model and horizon: mean scores over rows, skill and p-values over dates."""
-    means = {(row["model"], row["h"]): row for row in _rows_of(scores.averages(frame))}
-    groups = dict(list(frame.groupby(["model", "h"], sort=False)))
-    return [
-        _row(means[name, h], inference.compare(losses[h], name, best[h]))
-        | {
-            "qlike": float(groups[name, h]["qlike"].mean()),
-            "rank_ic": inference.rank_correlation(groups[name, h], h),
-        }
-        for h in losses
-        for name in names
-    ]
 
 
 def _row(found: dict[str, Any], skill: inference.Skill) -> dict[str, Any]:
@@ -139,25 +112,14 @@ def _sets(losses: Losses, names: Sequence[str], best_naive: str) -> dict[str, An
     return found
 
 
-def _calibration(
-    frame: pd.DataFrame, names: Sequence[str], horizons: Sequence[int]
-) -> list[dict[str, Any]]:
-    groups = dict(list(frame.groupby(["model", "h"], sort=False)))
-    return [
-        {"model": name, "h": h} | inference.calibration(groups[name, h], h)
-        for h in horizons
-        for name in names
-    ]
-
-
 def _number(x: float) -> float | None:
     """JSON has no NaN: too few dates for a test is null."""
     return x if math.isfinite(x) else None
 
 
-def _notes(plan: Plan, cells: Sequence[dict[str, Any]], table: pa.Table) -> list[str]:
+def _notes(plan: Plan, cells: Sequence[dict[str, Any]], any_model: Digest) -> list[str]:
     """Failed fits and what stood in for them, and symbols that are in no row."""
-    scored = set(table["unique_id"].unique().to_pylist())
+    scored = {row["unique_id"] for row in any_model.by_symbol}
     absent = [str(s) for s in plan.panel.symbols if s not in scored]
     without = [f"{s}: no forecast of it could be scored in the test" for s in absent]
     return without + sorted(
@@ -173,15 +135,3 @@ def _seconds(cells: Sequence[dict[str, Any]], names: Sequence[str]) -> dict[str,
         )
         for name in names
     }
-
-
-def _by_symbol(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Mean scores a model, symbol and horizon: a mean over symbols hides one."""
-    means = scores.averages(frame, by=("model", "unique_id", "h"))
-    columns = ["model", "unique_id", "h", "n", "log_score", "crps"]
-    return [{name: row[name] for name in columns} for row in _rows_of(means)]
-
-
-def _rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as plain records, numpy's numbers as Python's."""
-    return pa.Table.from_pandas(frame, preserve_index=False).to_pylist()

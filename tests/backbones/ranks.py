@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from variants import SMALL_PRESETS, VOCAB
 
-from backbones import checkpoint
+from backbones.checkpoint import generators
 from backbones.distributed import ALONE, Ranks, Strategy
 from backbones.distributed.launch import joined
 from backbones.losses import cross_entropy
@@ -158,7 +158,7 @@ def trained_by(ranks: Ranks, scenario: Scenario, folder: Path) -> Trained | None
     kind = Unaveraged if scenario.mistake == "unaveraged" else Ranks
     mine = kind(scenario.strategy, rank=ranks.rank, count=ranks.count)
     if scenario.mistake == "one_generator":
-        checkpoint.generator_name = lambda _: "torch"
+        generators.numbered = lambda kind, _: kind
     try:
         if scenario.keep != "again":
             return train(scenario, mine, folder if scenario.keep else None)

@@ -230,6 +230,7 @@ def test_several_processes_without_a_strategy_are_refused_once(
         "--strategy ddp or fsdp is wanted",
     )
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("backbones.commands.shared.GRACE", 0.0)
     other = invoke(*words("--out", "run", *strategy))
     assert (other.exit_code, other.output) == (12, "")
     monkeypatch.setenv("WORLD_SIZE", "1")  # torchrun of one process is one process
