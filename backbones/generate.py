@@ -68,9 +68,7 @@ def stream(
             kept = max(1, window // 2)
             starts = [end - kept if end - start > window else start for start in starts]
             caches, new = opened(model, ids, starts)
-        with torch.inference_mode():
-            new = next_token(model(new, caches)[:, -1], sampling, draw)
-        new = new.clone()  # outside of that mode: what comes back may be trained on
+        new = next_token(model(new, caches)[:, -1], sampling, draw)
         ids = torch.cat((ids, new), dim=-1)
         yield new
 
