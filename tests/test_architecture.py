@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS: dict[str, list[set[str]]] = {
     "backbones": [
-        {"errors"},
+        {"errors", "freed"},
         {"storage"},
         {"config", "past", "by_hand"},
         {"recipe"},

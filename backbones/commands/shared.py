@@ -18,6 +18,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..errors import BackbonesError, DivergedError, RankError, StorageError, printable
+from ..freed import keep_freed_memory
 from . import completing
 from .examples import EXAMPLES
 
@@ -83,12 +84,16 @@ def refuse_many_processes() -> None:
 
 
 def be_reproducible() -> None:
-    """One thread (small models are slower on two, and sums round differently), fixed algorithms."""
+    """One thread (small models are slower on two, and sums round differently), fixed algorithms.
+
+    Memory that is freed is kept: a fifth of a training step's time.
+    """
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
     )  # else CUDA's products are not fixed
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 

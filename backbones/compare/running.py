@@ -13,6 +13,7 @@ import torch
 
 from ..checkpoint import differences
 from ..errors import BackbonesError, CorpusError, UsageError
+from ..freed import keep_freed_memory
 from ..language.folder import sigterm_raised
 from ..storage import replace_file
 from ..text.corpora import Corpus
@@ -135,6 +136,7 @@ def as_they_end(tasks: Sequence[Task], corpus: Corpus, jobs: int) -> Iterator[Do
 def prepare_worker() -> None:
     """Leave Ctrl-C to the parent; compute as the command line does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
 
