@@ -18,20 +18,28 @@ from .cases import Row, Scale
 from .models import forward_and_backward
 
 MEBIBYTE = 2**20
+LOOKS = 5  # on a busy machine the profiler now and then hears nothing of a short run
 ALLOCATION = "[memory]"  # the profiler's name of an event that takes or returns memory
 
 
 def peak_bytes(run: Callable[[], object]) -> int:
     """The most that one run holds at once, in bytes; what it returns is part of it."""
-    profile: Any = profiler.profile(profile_memory=True)  # torch leaves its events untyped
-    with quiet_stderr(), profile:
-        run()
-    events = [e for e in profile.kineto_results.events() if e.name() == ALLOCATION]
+    events: list[Any] = []
+    for _ in range(LOOKS):
+        events = events or allocations(run)
     held = most = 0
     for event in sorted(events, key=lambda e: e.start_ns()):
         held += event.nbytes()
         most = max(most, held)
     return most
+
+
+def allocations(run: Callable[[], object]) -> list[Any]:
+    """What one run took and returned; torch leaves its events untyped."""
+    profile: Any = profiler.profile(profile_memory=True)
+    with quiet_stderr(), profile:
+        run()
+    return [e for e in profile.kineto_results.events() if e.name() == ALLOCATION]
 
 
 @contextmanager
