@@ -169,7 +169,7 @@ def completion(context: click.Context, shell: str) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Counted.")
 @click.option("--symbols", type=click.IntRange(1), default=4, show_default=True)
-@click.option("--bars", type=click.IntRange(700), default=3000, show_default=True)
+@click.option("--bars", type=click.IntRange(800), default=3000, show_default=True)
 @click.option("--starts", type=click.IntRange(1), default=40, show_default=True, help="Of paths.")
 @click.option("--paths", type=click.IntRange(1), default=200, show_default=True)
 @click.option("--page", type=FILE, help="Where the bench `scaling` draws its lines.")

@@ -17,7 +17,7 @@ from forecaster.baselines import harx as harx_rows
 from forecaster.baselines import naive, volatility
 from forecaster.distributions import Empirical, Gaussian
 from forecaster.econometrics import regressors as regressor_module
-from forecaster.learner import fitted as fitted_module
+from forecaster.learner import asked as asked_module
 from forecaster.learner import network, windows
 from forecaster.protocol import Origins
 from forecaster.tokens import fitting as token_fits
@@ -511,15 +511,13 @@ def scale_relative_to_all_that_are_asked(patch: Patch) -> None:
 
 @leak("forecast: llama")
 def learner_scales_by_the_whole_past(patch: Patch) -> None:
-    original = fitted_module.tokenise
+    original = asked_module.tokenised
 
-    def tokenise(panel: Panel, tokenizer: Any) -> Sequence[windows.Member]:
-        return [
-            replace(cast(windows.TokenisedBars, m), scales=m.scales * (1 + np.nanmax(m.scales)))
-            for m in original(panel, tokenizer)
-        ]
+    def tokenised(bars: Bars, tokenizer: Any, *, taught: bool) -> windows.Member:
+        member = cast(windows.TokenisedBars, original(bars, tokenizer, taught=taught))
+        return replace(member, scales=member.scales * (1 + np.nanmax(member.scales)))
 
-    patch.setattr(fitted_module, "tokenise", tokenise)
+    patch.setattr(asked_module, "tokenised", tokenised)
 
 
 @leak("truth")

@@ -23,7 +23,7 @@ from forecaster.distributions.distribution import Distribution
 from forecaster.econometrics import hansen
 from forecaster.econometrics.regressors import FLOOR, WINDOW, floored
 
-TINY = ("--rounds", "1", "--symbols", "1", "--bars", "700", "--starts", "2", "--paths", "3")
+TINY = ("--rounds", "1", "--symbols", "1", "--bars", "800", "--starts", "2", "--paths", "3")
 SMALL = ("--set", "learner.steps=2", "--set", "learner.seeds=1", "--set", "learner.context=17")
 
 # What must be compared, and the ways that must be in each.
