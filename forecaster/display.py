@@ -14,6 +14,8 @@ from rich.text import Text
 
 from forecaster.errors import printable
 
+MOST_NAMES = 12  # in a line
+
 
 def print_predictions(rows: Sequence[dict[str, Any]]) -> None:
     """Quantiles of the log return in per cent, a line a symbol and horizon."""
@@ -46,6 +48,13 @@ def print_line(line: str) -> None:
 def print_table(table: Table) -> None:
     """A table of another module's, on stdout."""
     stdout().print(table)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names with commas; of very many the first, and how many more."""
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    return f"{', '.join(names[:MOST_NAMES])} and {len(names) - MOST_NAMES} more"
 
 
 def p_value(p: float | None) -> str:

@@ -115,7 +115,7 @@ def announce(plan: Plan, run: RunFolder, engine: Engine) -> str:
     folds, panel = plan.folds, plan.panel
     days = [day_of(moment) for moment in (folds[0].test_from, folds[-1].test_until)]
     return (
-        f"backtest of {len(plan.forecasters)} models on {', '.join(panel.symbols)}:"
+        f"backtest of {len(plan.forecasters)} models on {display.listed(panel.symbols)}:"
         f" {len(folds)} folds from {days[0]} to {days[1]}, {len(plan.cells)} cells,"
         f" {engine}, into {run.path}"
     )

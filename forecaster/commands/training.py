@@ -57,7 +57,7 @@ def train(given: Train) -> None:
         workflows.refuse_other_data(old, panel, digest)
         old.go_on()
     run = old or _new_run(given, plan, workflows.describe_data(panel, digest) | {"until": until})
-    given.say(f"training {config.presets[0]} on {', '.join(panel.symbols)} into {run.path}")
+    given.say(f"training {config.presets[0]} on {display.listed(panel.symbols)} into {run.path}")
     record = _with_progress(given, plan, run)
     if not given.result(record | {"run": str(run.path)}):
         _show(record, run.path)

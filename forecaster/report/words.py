@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from forecaster.display import listed
 from forecaster.inference import SIZE
 from forecaster.report.material import Material
 from forecaster.tables import ledger_lines
@@ -54,7 +55,7 @@ def limits(found: Material) -> list[str]:
     said = [_least_effects(found, h) for h in found.horizons]
     said += [_overlap(found, h) for h in found.horizons if h > 1]
     said += [
-        f"Nothing but {', '.join(found.summary['symbols'])} at interval {found.summary['interval']}"
+        f"Nothing but {listed(found.summary['symbols'])} at interval {found.summary['interval']}"
         f" from {found.summary['test_from']} to {found.summary['test_until']} was looked at; other"
         " markets and other years may differ.",
         "The rival of a verdict is the best of its group on these very rows. That favours the rival"
@@ -96,7 +97,7 @@ def about(found: Material) -> list[tuple[str, str]]:
     summary, h = found.summary, found.horizons[0]
     rows = found.rows(h)
     return [
-        ("symbols", ", ".join(summary["symbols"])),
+        ("symbols", listed(summary["symbols"])),
         ("interval", summary["interval"]),
         ("test", f"{summary['test_from']} to {summary['test_until']}"),
         ("folds", str(summary["folds"])),

@@ -13,6 +13,7 @@ import pytest
 from test_interop import READERS, by_pandas
 
 from forecaster.cli import run
+from forecaster.display import listed
 from forecaster.paths.table import SAMPLES
 
 SIZES = ("steps=3", "seeds=1", "d_model=16", "n_layers=1", "context=32", "batch=4")
@@ -394,3 +395,9 @@ def test_a_signal_keeps_what_is_done_and_says_how_to_go_on(number: int, code: in
     assert process.returncode == code
     assert f"go on with: forecaster backtest --resume {tmp_path / 'cut'}" in err
     assert "Traceback" not in err
+
+
+def test_hundreds_of_names_are_a_few_and_a_number() -> None:
+    names = [f"GARCH-{i}" for i in range(1, 501)]
+    assert listed(names[:12]) == ", ".join(names[:12])
+    assert listed(names).endswith(", GARCH-12 and 488 more")
