@@ -105,7 +105,7 @@ class Meter:
         self.bar.update(self.task, completed=self.done, description=text, pace=pace)
         tenths = int(10 * self.done / self.total + 1e-9)
         if self.bar.disable and self.lines and not self.quiet and tenths > self.tenths:
-            left = spent * (self.total / self.done - 1)
+            left = max(spent * (self.total / self.done - 1), 0.0)  # no -0
             say([f"{10 * tenths:3d} %  {text}  {spent:.0f} s, {pace}, about {left:.0f} s left"])
             self.tenths = tenths
 
