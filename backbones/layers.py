@@ -46,7 +46,7 @@ def linear(
 
 def together(x: Tensor, *maps: "Linear") -> tuple[Tensor, ...]:
     """What each map makes of x [..., n_in]; in training by one product: narrow ones are slow."""
-    biases = [m.bias for m in maps if m.bias is not None]
+    biases: list[Tensor] = [m.bias for m in maps if m.bias is not None]
     if not by_hand(x, *(m.weight for m in maps), *biases):
         return tuple(m(x) for m in maps)
     bias = torch.cat(biases) if len(biases) == len(maps) else None

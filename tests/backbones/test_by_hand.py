@@ -105,8 +105,8 @@ def not_across(slope: Tensor, _: Tensor, inverse: Tensor, *__: int) -> Tensor:
     return slope.mul_(inverse)
 
 
-def wrong_way(out: Tensor, x: Tensor, turn: tuple[Tensor, Tensor], *, interleaved: bool) -> Tensor:
-    return true_turn(out, x, (turn[0], turn[1].abs()), interleaved=interleaved)
+def wrong_way(out: Tensor, x: Tensor, turn: tuple[Tensor, Tensor], *, interleaved: bool) -> None:
+    true_turn(out, x, (turn[0], turn[1].abs()), interleaved=interleaved)
 
 
 true_turn = turning.turn_into
