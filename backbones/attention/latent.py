@@ -14,7 +14,7 @@ from ..layers import together
 from ..past import Start
 from ..positions import build_rotation
 from ..stream import Bottleneck, reader
-from .layout import HeadLayout, Heads, split
+from .layout import HeadLayout, Heads, by_head, by_key_set, split
 from .qk_norm import Origin, QkNorm, times
 from .rebuilt import rebuilt
 
@@ -106,10 +106,10 @@ class Compressed(nn.Module):
         up = self.k.weight.unflatten(0, (groups, sets, -1))  # [G, K, N, r]
         gain = self.norm.key_gain()
         up = up if gain is None else up * gain.mT  # [G, K, N, 1], or fewer
-        up = up.expand(-1, self.layout.maps, -1, -1)
         staying, turning = q.split(self.parts, dim=-1)
-        staying = torch.einsum("bghmtn,gmnr->bghmtr", staying.unflatten(1, (groups, -1)), up)
-        q = torch.cat((staying.flatten(1, 2), turning), dim=-1)
+        asking = by_key_set(staying, groups, sets)  # [B, G, K, R, T, N]
+        found = (asking.flatten(3, 4) @ up).unflatten(3, asking.shape[3:5])
+        q = torch.cat((by_head(found, self.layout.maps), turning), dim=-1)
         k = times(both, *inverse)
         return Heads(q=q, k=k, v=both[..., : self.rank], lift=self.values)
 
@@ -127,6 +127,5 @@ class Compressed(nn.Module):
     def values(self, reads: Tensor) -> Tensor:
         """What each head read of the latents [B, H, ..., r] -> of its values [B, H, ..., E]."""
         up = self.v.weight.unflatten(0, (self.layout.groups, -1))  # [G, E, r]
-        return torch.einsum(
-            "bgh...r,ger->bgh...e", reads.unflatten(1, (self.layout.groups, -1)), up
-        ).flatten(1, 2)
+        own = reads.reshape(len(reads), len(up), -1, self.rank)  # of the heads of a group
+        return (own @ up.mT).view(*reads.shape[:-1], -1)
