@@ -15,6 +15,7 @@ from .compiled import compiled_rows
 from .decoding import decoding_cases, sampling_cases
 from .latent import latent_cases, rank_cases
 from .memory import memory_rows
+from .optim import muon_cases
 from .peers import nanogpt_cases, transformers_cases
 from .race import Told, race
 from .sphere import normalisation_cases
@@ -97,6 +98,7 @@ BENCHES: dict[str, Bench] = {
     "classic-nanogpt": timed("a training step of classic and of a plain GPT", nanogpt_cases),
     "llama-compiled": Bench(about="a training step, eager and by torch.compile", rows=compiled),
     "decoding": timed("256 positions of every preset, with and without a cache", decoding_cases),
+    "muon": timed("Muon's orthogonal matrices, three ways to multiply", muon_cases),
     "precision": timed("a training step in fp32 and bf16-mixed", precision_cases),
     "mla": timed("rank against step time and cached bytes (cost)", rank_cases),
     "steps": timed("a training step of every preset at one width (cost)", step_cases),

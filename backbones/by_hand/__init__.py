@@ -9,7 +9,7 @@ says so and only there; each caller has the plain way beside it, equal to roundi
 from .choice import by_hand, once, plainly
 from .gates import gated, smooth_gelu
 from .lengths import joined, normed
-from .products import product, torchs_product
+from .products import onednn_pays, product, rows_times, torchs_product
 from .turning import turned
 
 __all__ = [
@@ -18,8 +18,10 @@ __all__ = [
     "joined",
     "normed",
     "once",
+    "onednn_pays",
     "plainly",
     "product",
+    "rows_times",
     "smooth_gelu",
     "torchs_product",
     "turned",

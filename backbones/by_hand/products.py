@@ -37,9 +37,15 @@ def torchs_product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Ten
 
 def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """F.linear of x [N, n_in], without a graph; either may be a transposed view."""
-    if ONEDNN and x.dtype == torch.float32 and len(x) * weight.numel() >= WORTH_IT:
+    if onednn_pays(x, weight):
         return onednn(dense(x), dense(weight), bias)
     return F.linear(x, weight, bias)
+
+
+def onednn_pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether it takes this product of x [N, n_in] and weight [n_out, n_in], and does it faster."""
+    takes = ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
+    return takes and len(x) * weight.numel() >= WORTH_IT
 
 
 def of_weight(slope: Tensor, x: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ..by_hand import onednn_pays, rows_times
+
 # Of the quintic a x + b x^3 + c x^5 that pulls every singular value towards one (Jordan 2024).
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
@@ -20,8 +22,8 @@ class Muon(Optimizer):
     Source: Jordan et al. 2024, https://kellerjordan.github.io/posts/muon, Nesterov form. Each
     group has an "axis": the one along which a direction of the matrix lies. The scale is
     sqrt(max(1, directions / length)), which for axis 1 (rows) is the source's.
-    Departures: matrices of one shape are made orthogonal together, in float32: on a CPU that is
-    faster than torch.optim.Muon's loop in bfloat16.
+    Departures: matrices of one shape are made orthogonal together, or where oneDNN is the faster
+    library one by one by that, in float32.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], *, lr: float, momentum: float) -> None:
@@ -73,11 +75,21 @@ def orthogonal(matrices: Tensor) -> Tensor:
     Five Newton-Schulz steps X -> a X + (b A + c A^2) X, A = X X', from X / |X|; the polynomial
     does not converge to one, and need not (Jordan et al. 2024).
     """
-    a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if tall else matrices
+    x = (matrices.mT if tall else matrices).contiguous()
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=SMALLEST)
-    for _ in range(ITERATIONS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    if onednn_pays(x[0], x[0]):
+        x = torch.stack([newton_schulz(each, rows_times) for each in x])
+    else:
+        x = newton_schulz(x, lambda one, other: one @ other.mT)
     return x.mT if tall else x
+
+
+def newton_schulz(x: Tensor, times: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The steps on x [..., R, C], R <= C; `times` multiplies one by the transpose of the other."""
+    a, b, c = COEFFICIENTS
+    for _ in range(ITERATIONS):
+        gram = times(x, x)
+        factor = times(gram, gram).mul_(c).add_(gram, alpha=b)  # a Gram matrix is symmetric
+        x = times(factor, x.mT).add_(x, alpha=a)
+    return x

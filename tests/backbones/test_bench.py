@@ -63,6 +63,7 @@ ASKED = {
     "steps": set(PRESETS),
     "mla": {"llama", "rank 32", "rank 24", "rank 16", "rank 8", "rank 4"},
     "precision": {"fp32", "bf16-mixed"},
+    "muon": {"a matrix at a time", "all of a shape", "torch.optim.Muon", "ours"},
     "sampling": {"cached", "uncached"},
     "decoding": {"cached", "uncached"},
     "by-hand": {"by torch", "by hand"},
