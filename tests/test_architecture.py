@@ -50,7 +50,7 @@ LAYERS: dict[str, list[set[str]]] = {
         {"learner", "baselines"},
         {"pooled"},
         {"scores"},
-        {"inference"},
+        {"inference", "network_scores"},
         {"engine", "cells"},
         {"backtest", "fetching"},
         {"summary", "training"},
