@@ -28,17 +28,21 @@ class Course:
 
 
 def curves_of(courses: Sequence[Course], steps: int) -> TrainingCurves | None:
-    """Means over equal blocks of `steps`; None where a training was resumed: its start is gone."""
+    """Means over equal blocks of `steps`; the last one may be shorter.
+
+    None where a training was resumed: its start is gone.
+    """
     if any(len(each.loss) != steps or len(each.prior) != steps for each in courses):
         return None
-    blocks = np.array_split(np.arange(steps), min(BLOCKS, steps))
+    size = -(-steps // BLOCKS)
+    starts = range(0, steps, size)
 
     def means(values: Sequence[float]) -> tuple[float, ...]:
-        whole = np.asarray(values, dtype=np.float64)
-        return tuple(round(float(whole[block].mean()), DIGITS) for block in blocks)
+        parts = (np.mean(values[start : start + size]) for start in starts)
+        return tuple(round(float(mean), DIGITS) for mean in parts)
 
     return TrainingCurves(
-        ends=tuple(int(block[-1]) + 1 for block in blocks),
+        ends=tuple(min(start + size, steps) for start in starts),
         loss=tuple(means(each.loss) for each in courses),
         prior=tuple(means(each.prior) for each in courses),
     )

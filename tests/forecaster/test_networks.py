@@ -152,12 +152,15 @@ def test_long_trainings_are_thinned_by_equal_blocks():
     course = Course(loss=loss, prior=loss[::-1])
     curves = curves_of([course], 150)
     assert curves is not None
-    assert len(curves.ends) == BLOCKS
-    assert curves.ends[-1] == 150
-    sizes = np.diff((0, *curves.ends))
-    assert set(sizes.tolist()) == {2, 3}
-    assert sizes @ np.array(curves.loss[0]) / 150 == pytest.approx(np.mean(loss), abs=1e-5)
+    assert len(curves.ends) == 50 <= BLOCKS
+    assert curves.ends == tuple(range(3, 151, 3))
+    assert np.mean(curves.loss[0]) == pytest.approx(np.mean(loss), abs=1e-5)
+    assert curves.prior[0][-1] == pytest.approx(np.mean(loss[:3]), abs=1e-6)
     assert curves_of([Course(loss=loss[1:], prior=loss[1:])], 150) is None  # a resumed one
+    uneven = curves_of([Course(loss=loss[:131], prior=loss[:131])], 131)
+    assert uneven is not None
+    assert uneven.ends[-2:] == (129, 131)
+    assert uneven.loss[0][-1] == pytest.approx(np.mean(loss[129:131]), abs=1e-6)
 
 
 def test_a_date_is_a_mean_over_the_symbols_known_there():
