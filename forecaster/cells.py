@@ -12,13 +12,14 @@ import pyarrow as pa
 from forecaster import frames, network_scores, scores
 from forecaster.atomic import commit_bytes
 from forecaster.bars import Panel, Times
-from forecaster.errors import CheckpointError, StorageError
+from forecaster.errors import CheckpointError, ForecasterError, StorageError
 from forecaster.folds import Fold
 from forecaster.network_scores import NetworkScores
 from forecaster.protocol import Apart, Fitted, Forecaster, Networked, Origins
 from forecaster.runs import RunFolder
 from forecaster.stages import account, stage
 
+PATHS = "paths"  # folds/CELL.paths.parquet
 PORTION = 4096  # origins, of whole symbols, that are forecast and scored at a time
 
 
@@ -28,6 +29,7 @@ class Cell:
 
     fold: Fold
     forecaster: Forecaster
+    seed: int | None = None  # of the candle paths that a learner draws beside its forecasts
 
     @property
     def name(self) -> str:
@@ -72,6 +74,8 @@ def run_cell(panel: Panel, horizons: tuple[int, ...], run_id: str, cell: Cell) -
             del forecast  # before the next portion's is made
         with stage("scoring"):
             tables = frames.merge(predictions), frames.merge(scored)
+        with stage("forecasting"):
+            paths, undrawn = _paths(asked, fitted)
     record = {
         "model": cell.forecaster.name,
         "fold": cell.fold.index,
@@ -84,8 +88,24 @@ def run_cell(panel: Panel, horizons: tuple[int, ...], run_id: str, cell: Cell) -
     if not isinstance(fitted, Networked):
         return CellResult(cell.name, *tables, record)
     record["training"] = fitted.curves and asdict(fitted.curves)
-    more = {network_scores.NAME: network_scores.to_bytes(apart.table(), run_id)}
+    if cell.seed is not None:
+        record["without_paths"] = undrawn
+    more = {network_scores.NAME: network_scores.to_bytes(apart.table(), run_id), **paths}
     return CellResult(cell.name, *tables, record, more)
+
+
+def _paths(asked: "_Asked", fitted: Fitted) -> tuple[dict[str, bytes], str | None]:
+    """A file of a learner's candle paths where the cell wants one, or why there is none."""
+    cell = asked.cell
+    if cell.seed is None or not isinstance(fitted, Networked):
+        return {}, None
+    from forecaster.sketches import Scene, sketch  # torch: a baseline does not wait for it
+
+    about = cell.forecaster.name, asked.run_id, cell.seed
+    try:
+        return {PATHS: sketch(fitted, Scene(asked.panel, cell.fold, asked.horizons, *about))}, None
+    except ForecasterError as error:  # forecasts and scores are whole without it
+        return {}, str(error)
 
 
 def _forecast(fitted: Fitted, past: Panel, origins: Origins, horizons: Sequence[int]) -> Apart:

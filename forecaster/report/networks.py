@@ -74,9 +74,11 @@ def _spread(kept: Kept, name: str) -> Chart:
         "y": [row for row in shown for _ in kept.networks],
         "marker": {"color": colour(0), "size": 8, "opacity": 0.55},
     }
-    together = _marked("averaged", 1, "line-ns-open", 20, [means[r][TOGETHER] for r in shown])
-    scored = _marked("in the pool", 2, "diamond", 9, [means[r][SCORED] for r in shown])
-    traces = [dots, together | {"y": shown}, *([scored | {"y": shown}] if kept.pooled else [])]
+    together = {"type": "scatter", "mode": "markers", "name": "averaged", "y": shown} | {
+        "x": rounded(np.array([means[row][TOGETHER] for row in shown])),
+        "marker": {"color": colour(1), "size": 20, "symbol": "line-ns-open", "line": {"width": 3}},
+    }
+    traces = [dots, together]
     told = in_words(kept)
     return Chart(
         name=name,
@@ -98,14 +100,6 @@ def upright_level() -> dict[str, Any]:
     """A line at a gain of nothing."""
     return {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 0, "x1": 0} | {
         "line": {"width": 1, "dash": "solid"}
-    }
-
-
-def _marked(name: str, i: int, symbol: str, size: int, x: list[float]) -> dict[str, Any]:
-    marker = {"color": colour(i), "size": size, "symbol": symbol, "line": {"width": 3}}
-    return {"type": "scatter", "mode": "markers", "name": name} | {
-        "x": rounded(np.array(x)),
-        "marker": marker,
     }
 
 

@@ -28,6 +28,8 @@ from forecaster.report.origins import RULE
 from forecaster.report.over_time import charts_over_time
 from forecaster.report.risk import exceedance_charts, risk_table, variance_table
 from forecaster.report.scored import score_table
+from forecaster.report.sketched import RULE as PATH_RULE
+from forecaster.report.sketched import path_charts, without_paths
 from forecaster.report.training import training_charts
 from forecaster.report.words import about, headlines, limits
 
@@ -61,7 +63,8 @@ def page_of(found: Material) -> str:
     """The page. Names of symbols and models are escaped wherever they stand."""
     horizons, drawn = [_horizon(found, h) for h in found.horizons], fan_charts(found)
     training = training_charts(found)
-    charts = [*drawn, *(chart for each in training for chart in each)]
+    paths = path_charts(found)
+    charts = [*drawn, *paths, *(chart for each in training for chart in each)]
     charts += [chart for each in horizons for chart in each.charts]
     return (
         _environment()
@@ -76,6 +79,9 @@ def page_of(found: Material) -> str:
             fans=drawn,
             fan_rule=RULE,
             training=training,
+            paths=paths,
+            path_rule=PATH_RULE,
+            without_paths=without_paths(found),
             more=command_for_more(found.config),
             bars=bar_table(found),
             folds=fold_table(found),
