@@ -49,6 +49,8 @@ def ablation_chart(found: Material, h: int) -> Chart | None:
         f"h = {h}: gain over no network, a mean over dates of means over symbols; whiskers: 95 %"
         f" intervals (HAC, as in the verdicts); {bars[0].dates:,} dates."
     )
+    if any(each.pooled for each in kept):
+        told += " As scored: in a pool of equal parts with classical densities."
     return Chart(
         name=f"ablation-{h}",
         title="Gain over no network",
@@ -76,7 +78,8 @@ def ablation_chart(found: Material, h: int) -> Chart | None:
 def variants(kept: Kept) -> list[Variant]:
     """One network, all of them, and where it is more than those the learner as it is scored."""
     count, scores = len(kept.networks), kept.scores
-    told = {f"{kept.model}, all {count} networks": scores[TOGETHER]}
+    all_of_them = f"all {count} networks" if count > 1 else "its one network"
+    told = {f"{kept.model}, {all_of_them}": scores[TOGETHER]}
     if count > 1:
         one = scores[kept.networks].mean(axis=1)
         told = {f"{kept.model}, one network of {count}": one} | told

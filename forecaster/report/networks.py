@@ -69,7 +69,7 @@ def _spread(kept: Kept, name: str) -> Chart:
     means = kept.by_fold()
     shown = [WHOLE, *list(means)[1:][-MOST_FOLDS:]][::-1]  # drawn from below
     count = len(kept.networks)
-    dots = {"type": "scatter", "mode": "markers", "name": f"{count} networks, each alone"} | {
+    dots = {"type": "scatter", "mode": "markers", "name": numbered(count)} | {
         "x": rounded(np.concatenate([means[row][kept.networks].to_numpy() for row in shown])),
         "y": [row for row in shown for _ in kept.networks],
         "marker": {"color": colour(0), "size": 8, "opacity": 0.55},
@@ -84,8 +84,8 @@ def _spread(kept: Kept, name: str) -> Chart:
         name=name,
         title=f"{kept.model}: gain over the prior alone",
         note=told,
-        alt=f"Dots: gain of each of {count} networks of {kept.model} over its prior alone, h ="
-        f" {kept.h}, of all folds and of each. {told}",
+        alt=f"Dots: {numbered(count)}: gain of {kept.model} over its prior alone, h = {kept.h}, of"
+        f" all folds and of each. {told}",
         traces=traces,
         x=axis("nats a forecast over no network"),
         y=axis("", type="category", categoryorder="array", categoryarray=shown),
@@ -103,18 +103,25 @@ def upright_level() -> dict[str, Any]:
     }
 
 
+def numbered(count: int) -> str:
+    """So many networks in a legend."""
+    return f"{count} networks, each alone" if count > 1 else "its one network"
+
+
 def in_words(kept: Kept) -> str:
     """Worst to best of the networks, and what their average makes of them."""
     means = kept.gains.mean()
     alone = means[kept.networks]
     above = int((alone > means[TOGETHER]).sum())
-    text = (
-        f"{ahead(kept.h)}, one network gains {alone.min():+.4f} to {alone.max():+.4f} nats over"
-        f" the prior alone, {alone.mean():+.4f} on average; the average of all {len(alone)}"
-        f" {means[TOGETHER]:+.4f}, {above} of {len(alone)} alone more than that"
-    )
+    text = f"{ahead(kept.h)}, its one network gains {alone.mean():+.4f} nats over the prior alone"
+    if len(alone) > 1:
+        text = (
+            f"{ahead(kept.h)}, one network gains {alone.min():+.4f} to {alone.max():+.4f} nats over"
+            f" the prior alone, {alone.mean():+.4f} on average; the average of all {len(alone)}"
+            f" {means[TOGETHER]:+.4f}, {above} of {len(alone)} alone more than that"
+        )
     if kept.pooled:
-        text += f"; in the pool with two classical densities, as scored, {means[SCORED]:+.4f}"
+        text += f"; in the pool with classical densities, as scored, {means[SCORED]:+.4f}"
     return f"{text}."
 
 
@@ -122,7 +129,7 @@ def _numbers(kept: Kept, means: dict[str, pd.Series]) -> Table:
     """Worst, median and best network, and all together, by fold."""
     sizes = {WHOLE: len(kept.fold)} | {f"fold {i}": n for i, n in kept.fold.value_counts().items()}
     return Table(
-        caption=f"{kept.model}, h = {kept.h}: gain of {len(kept.networks)} networks over the prior"
+        caption=f"{kept.model}, h = {kept.h}, {numbered(len(kept.networks))}: gain over the prior"
         " alone [nats]",
         columns=("folds", "dates", "worst", "median", "best", "averaged", "as scored"),
         rows=tuple(

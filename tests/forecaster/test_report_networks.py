@@ -23,7 +23,7 @@ from forecaster.protocol import PRIOR, TOGETHER
 from forecaster.report.ablation import ablation_chart, command_for_more, variants
 from forecaster.report.drawing import Chart
 from forecaster.report.material import Material, read_material
-from forecaster.report.networks import SCORED, kept_of, spread_charts
+from forecaster.report.networks import SCORED, in_words, kept_of, spread_charts
 from forecaster.report.page import page_of
 from forecaster.report.training import training_charts
 from forecaster.runs import RunFolder
@@ -128,6 +128,15 @@ def test_dots_are_the_networks_of_each_fold(found: Material):
     assert later.scores[SCORED].mean() == pytest.approx(
         inference.mean_per_date(found.scored("llama", 5), "log_score", 5)["llama"].mean()
     )
+
+
+def test_one_network_is_not_told_as_several(found: Material):
+    kept = kept_of(found, "llama", 1)
+    assert kept is not None
+    alone = replace(kept, scores=kept.scores.drop(columns=["1", "2"]))
+    assert "its one network gains" in in_words(alone)
+    assert "average" not in in_words(alone)
+    assert [each.name for each in variants(alone)] == ["llama, its one network"]
 
 
 def test_curves_are_the_records(found: Material, run: RunFolder):
