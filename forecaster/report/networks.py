@@ -78,7 +78,7 @@ def _spread(kept: Kept, name: str) -> Chart:
         "x": rounded(np.array([means[row][TOGETHER] for row in shown])),
         "marker": {"color": colour(1), "size": 20, "symbol": "line-ns-open", "line": {"width": 3}},
     }
-    traces = [dots, together]
+    traces = [dots, together] if count > 1 else [dots]
     told = in_words(kept)
     return Chart(
         name=name,

@@ -37,7 +37,8 @@ def _losses(cell: Mapping[str, Any], name: str) -> Chart:
         | {"opacity": 0.6, "showlegend": i == 0, "legendgroup": "networks"}
         for i, row in enumerate(loss)
     ]
-    traces.append(line("their mean", curves["ends"], loss.mean(axis=0), 0, width=3))
+    if len(loss) > 1:
+        traces.append(line("their mean", curves["ends"], loss.mean(axis=0), 0, width=3))
     traces.append(
         line("the prior alone", curves["ends"], prior.mean(axis=0), 1, width=2, dash="dash")
     )
@@ -99,12 +100,13 @@ def _limits(found: Sequence[Floats]) -> list[float]:
 
 def in_words(curves: Mapping[str, Any]) -> str:
     """Where a training ended, over its last fifth of steps."""
-    gains, prior = _gains(curves), np.array(curves["prior"])
-    end, count = ended(gains), len(gains)
+    end, prior = ended(_gains(curves)), ended(np.array(curves["prior"])).mean()
+    who, loss = f"{len(end)} networks", f"their loss is {end.min():+.4f} to {end.max():+.4f}"
+    if len(end) == 1:
+        who, loss = "1 network", f"its loss is {end[0]:+.4f}"
     return (
-        f"{count} network{'s' if count > 1 else ''}, {curves['ends'][-1]} steps. In the last fifth"
-        f" of the steps their loss is {end.min():+.4f} to {end.max():+.4f} nats from that of the"
-        f" prior alone on the same windows, {ended(prior).mean():.4f}."
+        f"{who}, {curves['ends'][-1]} steps. In the last fifth of the steps {loss} nats from that"
+        f" of the prior alone on the same windows, {prior:.4f}."
     )
 
 
