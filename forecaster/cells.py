@@ -104,8 +104,12 @@ def _paths(asked: "_Asked", fitted: Fitted) -> tuple[dict[str, bytes], str | Non
     about = cell.forecaster.name, asked.run_id, cell.seed
     try:
         return {PATHS: sketch(fitted, Scene(asked.panel, cell.fold, asked.horizons, *about))}, None
-    except ForecasterError as error:  # forecasts and scores are whole without it
+    except MemoryError:
+        raise
+    except ForecasterError as error:
         return {}, str(error)
+    except Exception as error:  # whatever it is: forecasts and scores are whole without paths
+        return {}, f"{type(error).__name__}: {error}"
 
 
 def _forecast(fitted: Fitted, past: Panel, origins: Origins, horizons: Sequence[int]) -> Apart:

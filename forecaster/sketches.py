@@ -47,7 +47,9 @@ def sketch(fitted: Networked, scene: Scene) -> bytes:
     if not isinstance(learner, FittedLearner):
         raise UsageError(f"{type(learner).__name__} draws no candles")
     require_paths(learner)
-    panel, history = scene.panel, scene.fold.history(scene.panel)
+    panel = scene.panel
+    # A symbol that begins later has taught nothing.
+    history = Panel(tuple(bars for bars in scene.fold.history(panel) if len(bars)))
     origins = starts(panel, scene.fold.origins(panel))
     followed = replace(learner, networks=learner.networks[:NETWORKS])
     with same_generator():

@@ -51,10 +51,11 @@ class Kept:
 def kept_of(found: Material, model: str, h: int) -> Kept | None:
     """None where some fold of the learner kept no scores of its networks."""
     rows = found.networks[(found.networks["model"] == model) & (found.networks["h"] == h)]
-    if rows["fold"].nunique() < found.summary["folds"]:
+    scored = found.scored(model, h)
+    if rows.empty or set(rows["fold"]) != set(scored["fold"]):
         return None
     scores = rows.pivot_table(index="cutoff", columns="part", values="log_score")
-    own = inference.mean_per_date(found.scored(model, h), "log_score", h)[model]
+    own = inference.mean_per_date(scored, "log_score", h)[model]
     fold = rows.groupby("cutoff")["fold"].first()
     return Kept(model, h, scores.assign(**{SCORED: own}), fold)
 

@@ -16,6 +16,7 @@ from panels import garch_panel, rewritten_after
 from test_report import Page, ran
 
 from forecaster import backtest
+from forecaster.bars import Panel
 from forecaster.baselines.naive import RandomWalk
 from forecaster.cells import Cell, kept, run_cell
 from forecaster.config import LearnerConfig, RunConfig
@@ -159,6 +160,29 @@ def test_who_can_draw_none_keeps_the_reason(changed: dict[str, Any], name: str, 
     result = run_cell(PANEL, CONFIG.horizons, plan.run_id, last_cell(plan))
     assert why in result.record["without_paths"]
     assert set(result.more) == {"networks"}
+
+
+def test_a_drawing_that_fails_costs_the_drawing_alone(monkeypatch: pytest.MonkeyPatch):
+    plan = planned({"seeds": 1})
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr("forecaster.sketches.fit_shapes", broken)
+    result = run_cell(PANEL, CONFIG.horizons, plan.run_id, last_cell(plan))
+    assert result.record["without_paths"] == "ZeroDivisionError: planted"
+    assert set(result.more) == {"networks"}
+    assert len(result.scores)
+
+
+def test_a_symbol_that_begins_later_is_no_hindrance():
+    late = PANEL.members[1]
+    panel = Panel((PANEL.members[0], late.select(slice(840, 900))))
+    plan = planned({"seeds": 1})
+    result = run_cell(panel, CONFIG.horizons, plan.run_id, last_cell(plan))
+    assert result.record["without_paths"] is None
+    drawn = pq.read_table(io.BytesIO(result.more["paths"]))
+    assert set(drawn["unique_id"].to_pylist()) == {"GARCH-0"}
 
 
 def test_a_changed_file_of_paths_is_refused_by_a_resume(run: RunFolder, tmp_path: Path):
