@@ -41,8 +41,13 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
-        """Later models first: learners take longest, and a long last cell leaves cores idle."""
-        return [Cell(fold, each) for each in reversed(self.forecasters) for fold in self.folds]
+        """Later models first: learners take longest, and a long last cell leaves cores idle.
+
+        Candle paths are of the last fold alone, for heads that draw whole bars cost a training.
+        """
+        seeds = [None] * (len(self.folds) - 1) + [self.config.seed]
+        folds = list(zip(self.folds, seeds, strict=True))
+        return [Cell(fold, each, s) for each in reversed(self.forecasters) for fold, s in folds]
 
 
 def plan(

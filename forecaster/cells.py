@@ -1,22 +1,25 @@
 """One fold of one model: the unit that is computed, kept, and skipped when it is there."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from forecaster import frames, scores
+from forecaster import frames, network_scores, scores
 from forecaster.atomic import commit_bytes
-from forecaster.bars import Panel
-from forecaster.distributions import Distribution
-from forecaster.errors import CheckpointError, StorageError
+from forecaster.bars import Panel, Times
+from forecaster.errors import CheckpointError, ForecasterError, StorageError
 from forecaster.folds import Fold
-from forecaster.protocol import Forecaster, Origins
+from forecaster.network_scores import NetworkScores
+from forecaster.protocol import Apart, Fitted, Forecaster, Networked, Origins
 from forecaster.runs import RunFolder
 from forecaster.stages import account, stage
 
+PATHS = "paths"  # folds/CELL.paths.parquet
 PORTION = 4096  # origins, of whole symbols, that are forecast and scored at a time
 
 
@@ -26,6 +29,7 @@ class Cell:
 
     fold: Fold
     forecaster: Forecaster
+    seed: int | None = None  # of the candle paths that a learner draws beside its forecasts
 
     @property
     def name(self) -> str:
@@ -41,6 +45,7 @@ class CellResult:
     predictions: pa.Table
     scores: pa.Table
     record: dict[str, Any]  # model, fold, seconds of fit and forecast, notes
+    more: Mapping[str, bytes] = field(default_factory=dict)  # other parquet files, by their name
 
 
 def run_cell(panel: Panel, horizons: tuple[int, ...], run_id: str, cell: Cell) -> CellResult:
@@ -55,32 +60,72 @@ def run_cell(panel: Panel, horizons: tuple[int, ...], run_id: str, cell: Cell) -
         fit_seconds, forecast_seconds = time.perf_counter() - began, 0.0
         origins, past = cell.fold.origins(panel), cell.fold.past(panel)
         asked = _Asked(panel, horizons, run_id, cell)
+        apart = NetworkScores(_cutoffs(panel, origins), horizons)
         predictions, scored = [], []
         for some in origins.portions(PORTION):
             began = time.perf_counter()
             with stage("forecasting"):
-                distribution = fitted.forecast(past, some, horizons)
+                forecast = _forecast(fitted, past, some, horizons)
             forecast_seconds += time.perf_counter() - began
             with stage("scoring"):
-                table, marks = _scored(asked, some, distribution)
+                table, marks = _scored(asked, some, forecast, apart)
             predictions.append(table)
             scored.append(marks)
-            del distribution  # before the next portion's is made
+            del forecast  # before the next portion's is made
         with stage("scoring"):
             tables = frames.merge(predictions), frames.merge(scored)
-    return CellResult(
-        cell.name,
-        *tables,
-        record={
-            "model": cell.forecaster.name,
-            "fold": cell.fold.index,
-            "run_id": run_id,
-            "fit_seconds": round(fit_seconds, 3),
-            "forecast_seconds": round(forecast_seconds, 3),
-            "stages": spent,
-            "notes": list(fitted.notes),
-        },
-    )
+        with stage("forecasting"):
+            paths, undrawn = _paths(asked, fitted)
+    record = {
+        "model": cell.forecaster.name,
+        "fold": cell.fold.index,
+        "run_id": run_id,
+        "fit_seconds": round(fit_seconds, 3),
+        "forecast_seconds": round(forecast_seconds, 3),
+        "stages": spent,
+        "notes": list(fitted.notes),
+    }
+    if not isinstance(fitted, Networked):
+        return CellResult(cell.name, *tables, record)
+    record["training"] = fitted.curves and asdict(fitted.curves)
+    if cell.seed is not None:
+        record["without_paths"] = undrawn
+    more = {network_scores.NAME: network_scores.to_bytes(apart.table(), run_id), **paths}
+    return CellResult(cell.name, *tables, record, more)
+
+
+def _paths(asked: "_Asked", fitted: Fitted) -> tuple[dict[str, bytes], str | None]:
+    """A file of a learner's candle paths where the cell wants one, or why there is none."""
+    cell = asked.cell
+    if cell.seed is None or not isinstance(fitted, Networked):
+        return {}, None
+    from forecaster.sketches import Scene, sketch  # torch: a baseline does not wait for it
+
+    about = cell.forecaster.name, asked.run_id, cell.seed
+    try:
+        return {PATHS: sketch(fitted, Scene(asked.panel, cell.fold, asked.horizons, *about))}, None
+    except MemoryError:
+        raise
+    except ForecasterError as error:
+        return {}, str(error)
+    except Exception as error:  # whatever it is: forecasts and scores are whole without paths
+        return {}, f"{type(error).__name__}: {error}"
+
+
+def _forecast(fitted: Fitted, past: Panel, origins: Origins, horizons: Sequence[int]) -> Apart:
+    """Of a model that can, with its parts."""
+    if isinstance(fitted, Networked):
+        return fitted.apart(past, origins, horizons)
+    return Apart(fitted.forecast(past, origins, horizons))
+
+
+def _cutoffs(panel: Panel, origins: Origins) -> Times:
+    """[N] the label of each origin's bar."""
+    found = np.empty(len(origins), dtype="datetime64[us]")
+    for m, bars in enumerate(panel):
+        mine = origins.member == m
+        found[mine] = bars.opened_at[origins.bar[mine]]
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,25 +139,29 @@ class _Asked:
 
 
 def _scored(
-    asked: _Asked, origins: Origins, distribution: Distribution
+    asked: _Asked, origins: Origins, forecast: Apart, apart: NetworkScores
 ) -> tuple[pa.Table, pa.Table]:
-    """Predictions, finished before the truth is looked up, and scores."""
+    """Predictions, finished before the truth is looked up, and scores; of its parts, too."""
     panel, model, fold = asked.panel, asked.cell.forecaster.name, asked.cell.fold.index
     # The labels of later sessions come from the calendar: they tell nothing of prices.
     keys = scores.question(panel, origins, asked.horizons)
     provenance = frames.Provenance(asked.run_id, fold, panel.interval)
-    table = frames.forecast_table(keys, distribution, model, provenance)
+    table = frames.forecast_table(keys, forecast.whole, model, provenance)
     y, _ = scores.truth(panel, origins, asked.horizons)
-    return scores.with_truth(table, panel), scores.score(keys, distribution, y, model, fold)
+    for name, part in forecast.parts:
+        apart.add(name, keys.cutoff, part.logpdf(y))
+    return scores.with_truth(table, panel), scores.score(keys, forecast.whole, y, model, fold)
 
 
 def keep(run: RunFolder, result: CellResult) -> None:
     """Tables first, the record last: a cell is there when its record is."""
     folder = run.path / "folds"
     folder.mkdir(parents=True, exist_ok=True)
-    digests = {}
+    digests: dict[str, str] = {}
     for name, table in (("predictions", result.predictions), ("scores", result.scores)):
         data = frames.to_parquet_bytes(table, {})
+        digests[name] = commit_bytes(folder / f"{result.name}.{name}.parquet", data)
+    for name, data in result.more.items():
         digests[name] = commit_bytes(folder / f"{result.name}.{name}.parquet", data)
     run.write_json(f"folds/{result.name}.json", result.record | {"sha256": digests})
 

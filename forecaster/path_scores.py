@@ -18,8 +18,8 @@ from forecaster.bars import Floats, Panel, Times
 from forecaster.errors import DataError
 from forecaster.folds import FEWEST_PAST
 from forecaster.inference import date_means, diebold_mariano
+from forecaster.path_source import PathSource, Walk, Walker
 from forecaster.protocol import Origins
-from forecaster.sampling import PathSource, Walk, Walker
 
 CHUNK = 128  # origins whose paths are held at once
 BAND = (0.05, 0.95)

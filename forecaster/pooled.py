@@ -10,6 +10,7 @@ equal weights; the members are `baselines.empirical` and `baselines.skewed`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -18,9 +19,10 @@ from forecaster.baselines.empirical import HarEmpirical
 from forecaster.baselines.pool import FittedPool
 from forecaster.baselines.skewed import GarchSkewT
 from forecaster.config import RunConfig
+from forecaster.distributions import Mixture
 from forecaster.errors import DataError
 from forecaster.learner import BackboneForecaster, FittedLearner
-from forecaster.protocol import Forecaster
+from forecaster.protocol import Apart, Forecaster, Origins, TrainingCurves
 
 DAY = np.timedelta64(1, "D")
 MEMBERS: tuple[Forecaster, ...] = (HarEmpirical(), GarchSkewT("EGARCH"))
@@ -37,14 +39,14 @@ class PooledLearner:
         """The learner's."""
         return self.learner.name
 
-    def fit(self, history: Panel, horizons: Sequence[int]) -> FittedLearner | FittedPool:
+    def fit(self, history: Panel, horizons: Sequence[int]) -> "FittedLearner | Accompanied":
         """Raises DataError for what is too little for the learner; a member is left out, noted."""
         return accompanied(self.learner.fit(history, horizons), history, horizons)
 
 
 def accompanied(
     learner: FittedLearner, history: Panel, horizons: Sequence[int]
-) -> FittedLearner | FittedPool:
+) -> "FittedLearner | Accompanied":
     """The learner beside members fitted to the same history, on bars of a day and longer.
 
     Alone where all is one bar ahead, and on bars within a day: the learner's prior knows their
@@ -64,7 +66,27 @@ def accompanied(
         return replace(learner, notes=tuple(notes))
     weights = np.full((len(horizons), 1 + len(members)), 1 / (1 + len(members)))
     weights[np.asarray(horizons) == 1] = np.eye(1, 1 + len(members))  # the next bar: the learner's
-    return FittedPool((learner, *members), weights, tuple(notes))
+    return Accompanied((learner, *members), weights, tuple(notes))
+
+
+class Accompanied(FittedPool):
+    """A learner, the first member, in a pool."""
+
+    @property
+    def learner(self) -> FittedLearner:
+        """It alone."""
+        return cast(FittedLearner, self.members[0])
+
+    @property
+    def curves(self) -> TrainingCurves | None:
+        """The learner's."""
+        return self.learner.curves
+
+    def apart(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Apart:
+        """The pool; its parts are the learner's, to whom the other members are nothing."""
+        own = self.learner.apart(past, origins, horizons)
+        others = (each.forecast(past, origins, horizons) for each in self.members[1:])
+        return Apart(Mixture((own.whole, *others), self.weights), own.parts)
 
 
 def learners(config: RunConfig) -> tuple[BackboneForecaster | PooledLearner, ...]:

@@ -3,9 +3,9 @@
 N origins (a bar of a symbol that has just closed), H horizons (bars ahead).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,40 @@ class Fitted(Protocol):
         it: the leak law rewrites everything after an origin and demands the same bytes.
         """
         ...
+
+
+@dataclass(frozen=True)
+class TrainingCurves:
+    """What networks lost in training [nats]: S rows, a network each, of a mean a block of steps."""
+
+    ends: tuple[int, ...]  # last step of each block, from 1
+    loss: tuple[tuple[float, ...], ...]
+    prior: tuple[tuple[float, ...], ...]  # of no network, on the very windows of those steps
+
+
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """A forecast, and what it was made from: densities by name, each made when it is asked for."""
+
+    whole: Distribution
+    parts: Iterable[tuple[str, Distribution]] = ()
+
+
+@runtime_checkable
+class Networked(Fitted, Protocol):
+    """A forecaster of several networks, of which more is kept than what they forecast together."""
+
+    @property
+    def curves(self) -> TrainingCurves | None:
+        """How they were trained; None where not every step of it was seen."""
+        ...
+
+    def apart(self, past: Panel, origins: Origins, horizons: Sequence[int]) -> Apart:
+        """`forecast`, to the same bits; its parts are PRIOR, TOGETHER, then each network alone."""
+        ...
+
+
+PRIOR, TOGETHER = "prior", "together"  # parts: no network, all networks averaged and nothing else
 
 
 class Forecaster(Protocol):

@@ -9,10 +9,10 @@ from forecaster.bars import Panel
 from forecaster.bench.clock import Case, Way
 from forecaster.bench.markets import HORIZONS, Size, market
 from forecaster.learner import BackboneForecaster, Keep, fit_fields
+from forecaster.path_source import PathSource, Walk, Walker
 from forecaster.paths.shapes import fit_shapes
 from forecaster.paths.table import PathBlock
 from forecaster.protocol import Origins
-from forecaster.sampling import PathSource, Walk, Walker
 
 PRESET = "llama"
 BRIEF = {"steps": 1}  # a network that has hardly learnt is as fast as one that has

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
-from forecaster import display, sampling, workflows
+from forecaster import display, path_source, sampling, workflows
 from forecaster.commands.arguments import Output
 from forecaster.errors import UsageError
 from forecaster.path_scores import Stretch, score_paths
@@ -38,7 +38,7 @@ def paths(given: Paths) -> None:
     panel, _ = workflows.load_panel(config, given.store, given.say)
     last = panel.clock[-1] if given.until is None else midnight_after(given.until)
     stretch = Stretch(midnight_after(trained), last, given.every)
-    walk = sampling.Walk(given.paths, max(config.horizons), config.seed)
+    walk = path_source.Walk(given.paths, max(config.horizons), config.seed)
     with display.progress(1, "bars", quiet=given.quiet) as meter:
 
         def on_bars(count: int, of: int) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecaster import display, predicting, sampling, workflows
+from forecaster import display, path_source, predicting, sampling, workflows
 from forecaster import training as work
 from forecaster.bars import Panel
 from forecaster.commands.arguments import Configured, Output, listed, refuse_with_resume
@@ -133,7 +133,7 @@ def _sample(
     """Paths to a file, `where` being its path and their steps, with progress on stderr."""
     place, steps = where
     walker, origins = sampling.load_walker(run), sampling.last_origins(panel)
-    walk = sampling.Walk(given.paths or 0, steps, run.config().seed)
+    walk = path_source.Walk(given.paths or 0, steps, run.config().seed)
     factor = workflows.printed_over_adjusted(run.config(), given.store)[origins.member]
     provenance = Provenance(run.path.name, 0, panel.interval)
     given.say(f"sampling {walk.paths} paths of {steps} bars a symbol and model into {place}")
@@ -143,5 +143,5 @@ def _sample(
         def on_bars(count: int) -> None:
             meter.advance(count, f"{walk.paths} paths of {steps} bars", count)
 
-        source = sampling.PathSource(walker, panel, origins)
+        source = path_source.PathSource(walker, panel, origins)
         return sampling.keep_samples(place, source, walk, Shown(factor, provenance, on_bars))

@@ -3,7 +3,7 @@
 from forecaster.distributions.binned import Binned
 from forecaster.distributions.distribution import Distribution, Floats
 from forecaster.distributions.empirical import Empirical
-from forecaster.distributions.location_scale import Gaussian, LocationScale, StudentT
+from forecaster.distributions.location_scale import Gaussian, LocationScale, StudentT, moved
 from forecaster.distributions.mixture import Mixture
 from forecaster.distributions.pareto_tailed import ParetoTailed
 from forecaster.distributions.progress import bin_masses
@@ -21,4 +21,5 @@ __all__ = [
     "SkewT",
     "StudentT",
     "bin_masses",
+    "moved",
 ]

@@ -6,7 +6,7 @@ agree with 40-digit arithmetic to 2e-14 out to z = -1e5.
 
 from abc import abstractmethod
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import scoringrules
@@ -27,6 +27,9 @@ from forecaster.distributions.distribution import (
 # Gaussian's everywhere within three scales.
 MAX_DF = 200.0
 SIGNED = ("loc", "skew")  # parameters that may be negative; every other one is positive
+
+
+Family = TypeVar("Family", bound="LocationScale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,3 +144,9 @@ class StudentT(LocationScale):
 
     def _require_mean(self) -> None:
         require(self.df > 1, "df", self.df, "above 1, so mean and CRPS are not finite")
+
+
+def moved(base: Family, loc: Floats, scale: Floats) -> Family:
+    """Each row [1, H] of a base around loc [N, H], in units of scale [N, H]."""
+    about = {f.name: getattr(base, f.name) for f in fields(base)}
+    return type(base)(**about | {"loc": loc + scale * base.loc, "scale": scale * base.scale})

@@ -8,6 +8,7 @@ from forecaster.learner.fields import STEPS as FIELD_STEPS
 from forecaster.learner.fields import FieldHeads, TaughtFields, fit_fields, load_fields
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.forecaster import BackboneForecaster, Keep, kept_losses, load_learner
+from forecaster.learner.machine import same_generator
 from forecaster.learner.reader import Start
 from forecaster.learner.walking import NetworkLaw, Sampler, require_paths
 from forecaster.learner.windows import tokenise
@@ -29,6 +30,7 @@ __all__ = [
     "load_learner",
     "require_maps",
     "require_paths",
+    "same_generator",
     "tokenise",
     "window_maps",
 ]

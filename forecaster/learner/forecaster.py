@@ -22,6 +22,7 @@ from forecaster.learner.bodies import (
     require_attention,
 )
 from forecaster.learner.company import PanelWindows, taught, training_windows, windows_a_step
+from forecaster.learner.curves import Course, curves_of
 from forecaster.learner.fitted import FittedLearner
 from forecaster.learner.network import BarNetwork
 from forecaster.learner.steps import steps_for
@@ -66,23 +67,25 @@ class BackboneForecaster:
         c, keep = self.config, keep or Keep()
         tokenizer, members = self._prepared(history, horizons)
         steps, symbols = self.steps(history), taught(history, c)
-        networks = []
+        networks, courses = [], []
         for number in range(c.seeds):
             seed = 1000 * self.seed + number
             network = self.network(tokenizer, seed, symbols)
             windows = self._windows(history, members, seed)
+            course = Course(partial(keep.on_step, number) if keep.on_step else None)
             with translated(), stage("training"):
                 fit(
                     network,
-                    partial(self._loss, network, windows),
+                    partial(self._loss, network, windows, course.prior),
                     self._recipe(seed, steps),
                     run=self._run(keep, number, tokenizer),
-                    on_step=partial(keep.on_step, number) if keep.on_step else None,
+                    on_step=course.step,
                     after_step=partial(normalize_weights_, network),
                 )
             networks.append(network.eval())
-        shuffle = is_shuffled(self.name)
-        return FittedLearner(c, tokenizer, tuple(networks), shuffle, symbols=symbols)
+            courses.append(course)
+        shuffle, curves = is_shuffled(self.name), curves_of(courses, steps)
+        return FittedLearner(c, tokenizer, tuple(networks), shuffle, symbols=symbols, curves=curves)
 
     def steps(self, history: Panel) -> int:
         """Of a network's training on this history."""
@@ -122,9 +125,16 @@ class BackboneForecaster:
         with translated():
             return body_config(self.name, self.config)
 
-    def _loss(self, network: BarNetwork, windows: TrainingWindows | PanelWindows, k: int) -> Tensor:
-        """Of the head, in nats, after the first `skip` bars of each window."""
+    def _loss(
+        self,
+        network: BarNetwork,
+        windows: TrainingWindows | PanelWindows,
+        prior: list[float],
+        k: int,
+    ) -> Tensor:
+        """Of the head, in nats, after the first `skip` bars of each window; notes the prior's."""
         batch = windows.draw(k)
+        prior.append(network.head.untaught_loss(batch, skipped(batch, self.config)))
         said = network(batch.tokens, batch.inputs, batch.company)
         return network.head.loss(said, batch, skipped(batch, self.config))
 

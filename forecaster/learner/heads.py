@@ -59,6 +59,14 @@ class BinHead(nn.Module):
         targets = batch.targets[:, skip:].flatten()
         return functional.nll_loss(log_p, targets, ignore_index=UNSCORED)
 
+    @torch.no_grad()
+    def untaught_loss(self, batch: Batch, skip: int) -> float:
+        """`loss` of no tilt at all, without making one: the prior alone on the same targets."""
+        log_p, targets = self.log_mass.log_softmax(dim=-1), batch.targets[:, skip:]
+        known = targets.clamp_min(0)
+        each = log_p[torch.arange(len(log_p)), known]
+        return -float(each[targets != UNSCORED].mean())
+
     def pooled(self, said: Tensor, learner: LearnerConfig) -> Floats:
         """Tilts [S, B, J, K] -> weights of the return bins [B, H, K], not normalised.
 
@@ -102,6 +110,11 @@ class ShapeHead(nn.Module):
         known = z.isfinite()
         log_density = skew_t_log_density(z.nan_to_num(), self.corrected(said))
         return -log_density[known].mean()
+
+    @torch.no_grad()
+    def untaught_loss(self, batch: Batch, skip: int) -> float:
+        """`loss` of no correction: the prior alone on the same targets."""
+        return float(self.loss(torch.zeros(*batch.returns.shape, 3), batch, skip))
 
     def corrected(self, said: Tensor) -> Tensor:
         """[..., H, 3] -> loc, scale, skew, df [4, ..., H]."""

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from forecaster import frames
+from forecaster import frames, network_scores
 from forecaster.bars import Panel
 from forecaster.config import RunConfig
 from forecaster.errors import CheckpointError, DataError, StorageError
+from forecaster.paths.table import SAMPLES
 from forecaster.runs import RunFolder
 from forecaster.store import Store
 
@@ -34,6 +37,8 @@ class Material:
     cells: tuple[dict[str, Any], ...]  # one a fold and model
     scores: pd.DataFrame  # SCORES
     predictions: pd.DataFrame  # PREDICTIONS, as pandas has them
+    paths: pd.DataFrame  # SAMPLES of all cells that drew some
+    networks: pd.DataFrame  # NETWORKS of all cells that kept them, with their model and fold
     hashes: Mapping[str, str]  # file -> sha256
     panel: Panel | None  # the bars that the run saw, adjusted
     without_bars: str = ""  # why there is no panel
@@ -59,6 +64,11 @@ class Material:
     def place(self, model: str, h: int) -> int:
         """Which colour a model has: learners the first ones, whatever stands beside them."""
         return list(reversed(self.shown(h))).index(model)
+
+    @property
+    def learners(self) -> tuple[str, ...]:
+        """Models that are no baselines."""
+        return tuple(dict.fromkeys(pair["model"] for pair in self.summary["comparisons"]))
 
     def rows(self, h: int) -> list[dict[str, Any]]:
         """The rows of the summary's table at a horizon."""
@@ -101,6 +111,8 @@ def read_material(run: RunFolder, bars: Panel | Path) -> Material:
         cells=tuple(cells_of(run)),
         scores=table_of(run.path / "scores.parquet", shown),
         predictions=table_of(run.path / "predictions.parquet", shown),
+        networks=networks_of(run),
+        paths=paths_of(run),
         hashes={name: sha256((run.path / name).read_bytes()).hexdigest() for name in TABLES},
         panel=panel,
         without_bars=why,
@@ -113,11 +125,33 @@ def cells_of(run: RunFolder) -> list[dict[str, Any]]:
     return [run.read_json(f"folds/{file.name}") for file in files]
 
 
+def networks_of(run: RunFolder) -> pd.DataFrame:
+    """What each network of each learner scored, a mean a date. StorageError for a damaged file."""
+    end = f".{network_scores.NAME}.parquet"
+    none = network_scores.NETWORKS.empty_table().to_pandas().assign(model="", fold=0)
+    parts = [none]
+    for path in sorted((run.path / "folds").glob(f"*{end}")):
+        cell = run.read_json(f"folds/{path.name.removesuffix(end)}.json")
+        table = network_scores.read(path).to_pandas()
+        parts.append(table.assign(model=cell["model"], fold=cell["fold"]))
+    return pd.concat(parts[1:] or parts, ignore_index=True)
+
+
+def paths_of(run: RunFolder) -> pd.DataFrame:
+    """Candle paths of all learners that drew some. StorageError for a damaged file."""
+    parts = [SAMPLES.empty_table()]
+    for path in sorted((run.path / "folds").glob("*.paths.parquet")):
+        try:
+            parts.append(pq.read_table(pa.BufferReader(path.read_bytes())))
+        except (pa.ArrowException, OSError) as error:
+            raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
+        if not parts[-1].schema.equals(SAMPLES):
+            raise StorageError(f"{path}: not candle paths")
+    return pa.concat_tables([each.replace_schema_metadata(None) for each in parts]).to_pandas()
+
+
 def table_of(path: Path, models: Sequence[str]) -> pd.DataFrame:
     """Rows of some models of a table of a run. Raises StorageError where it is damaged."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     schema = frames.SCORES if path.name == "scores.parquet" else frames.PREDICTIONS
     try:
         wanted = [("model", "in", list(models))]

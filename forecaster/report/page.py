@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from forecaster.report.ablation import ablation_chart, command_for_more
 from forecaster.report.calibrated import coverage_table, pit_charts, reliability_chart
 from forecaster.report.drawing import Chart, Table
 from forecaster.report.facts import (
@@ -22,10 +23,14 @@ from forecaster.report.facts import (
 from forecaster.report.fans import fan_charts
 from forecaster.report.groups import group_tables
 from forecaster.report.material import Material
+from forecaster.report.networks import spread_charts
 from forecaster.report.origins import RULE
 from forecaster.report.over_time import charts_over_time
 from forecaster.report.risk import exceedance_charts, risk_table, variance_table
 from forecaster.report.scored import score_table
+from forecaster.report.sketched import RULE as PATH_RULE
+from forecaster.report.sketched import path_charts, without_paths
+from forecaster.report.training import training_charts
 from forecaster.report.words import about, headlines, limits
 
 TEMPLATE = "page.html.j2"
@@ -44,17 +49,23 @@ class Horizon:
     exceedances: Sequence[Chart]
     risk: Table
     variance: Table
+    spread: Sequence[Chart]
+    ablation: Chart | None
 
     @property
     def charts(self) -> list[Chart]:
         """All of them."""
-        return [*self.over_time, *self.pit, self.reliability, *self.exceedances]
+        found = [*self.over_time, *self.pit, self.reliability, *self.exceedances, *self.spread]
+        return found if self.ablation is None else [*found, self.ablation]
 
 
 def page_of(found: Material) -> str:
     """The page. Names of symbols and models are escaped wherever they stand."""
     horizons, drawn = [_horizon(found, h) for h in found.horizons], fan_charts(found)
-    charts = [*drawn, *(chart for each in horizons for chart in each.charts)]
+    training = training_charts(found)
+    paths = path_charts(found)
+    charts = [*drawn, *paths, *(chart for each in training for chart in each)]
+    charts += [chart for each in horizons for chart in each.charts]
     return (
         _environment()
         .get_template(TEMPLATE)
@@ -67,6 +78,11 @@ def page_of(found: Material) -> str:
             horizons=horizons,
             fans=drawn,
             fan_rule=RULE,
+            training=training,
+            paths=paths,
+            path_rule=PATH_RULE,
+            without_paths=without_paths(found),
+            more=command_for_more(found.config),
             bars=bar_table(found),
             folds=fold_table(found),
             seconds=seconds_table(found),
@@ -90,6 +106,8 @@ def _horizon(found: Material, h: int) -> Horizon:
         exceedances=exceedance_charts(found, h),
         risk=risk_table(found, h),
         variance=variance_table(found, h),
+        spread=spread_charts(found, h),
+        ablation=ablation_chart(found, h),
     )
 
 

@@ -24,6 +24,8 @@ from forecaster.config import LearnerConfig, RunConfig
 from forecaster.explorer import app as explorer
 from forecaster.explorer.heads import open_network
 from forecaster.explorer.subject import read_subject
+from forecaster.learner import BackboneForecaster
+from forecaster.pooled import PooledLearner
 from forecaster.runs import RunFolder
 
 pytestmark = [
@@ -130,6 +132,29 @@ def test_pages_fit_every_width_in_light_and_dark(
     assert tab.run("document.querySelectorAll('svg image').length") == 20
     assert tab.run(FITS)
     shot(tab, f"attention-{look}")
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a run with a learner: networks, training and candle paths are in it."""
+    config = CONFIG.model_copy(update={"learner": SMALL, "presets": ("dint_v1",)})
+    models = (RandomWalk(), PooledLearner(BackboneForecaster("dint_v1", SMALL)))
+    run = ran(tmp_path_factory.mktemp("learnt") / "run", models, config)
+    return report.write_report(run, PANEL)[0]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_is_kept_of_networks_is_drawn(tab: Tab, learnt: Path, width: int):
+    tab.open(learnt.as_uri(), width=width, dark=width == WIDTHS[0])
+    tab.wait("document.documentElement.dataset.ready === 'yes'")
+    for h in CONFIG.horizons:
+        tab.run(f"document.querySelector('[name=horizon][value=\"{h}\"]').click()")
+        for name in (f"ablation-{h}", f"spread-{h}-0", "training-0", "taught-0-0", "paths-0-0"):
+            assert tab.run(f"!!document.querySelector('#{name} .main-svg')"), name
+        for path, least in (("candles-0-1 .boxes path", 40), (f"ablation-{h} .point path", 2)):
+            assert tab.run(f"document.querySelectorAll('#{path}').length") >= least, path
+        assert tab.run(FITS)
+    shot(tab, f"networks-{width}")
 
 
 def test_a_report_is_clicked_through(tab: Tab, place: Path):

@@ -17,10 +17,10 @@ from forecaster.config import LearnerConfig, RunConfig
 from forecaster.errors import DataError
 from forecaster.learner import BackboneForecaster, Keep, fit_fields
 from forecaster.path_scores import Stretch, compared, losses, score_paths
+from forecaster.path_source import Walk, Walker
 from forecaster.paths.memory import PathMemory
 from forecaster.paths.shapes import fit_shapes
 from forecaster.runs import RunFolder
-from forecaster.sampling import Walk, Walker
 
 DAY = np.timedelta64(1, "D")
 

@@ -22,6 +22,7 @@ from forecaster.learner import BackboneForecaster, FittedLearner, Keep, fit_fiel
 from forecaster.learner.fields import FieldHeads, frequencies, lessons
 from forecaster.learner.walking import NetworkLaw
 from forecaster.learner.windows import TrainingWindows, tokenise
+from forecaster.path_source import BLOCK, PathSource, Walk, Walker, blocks
 from forecaster.paths import memory as memory_module
 from forecaster.paths import remembered as remembered_module
 from forecaster.paths.memory import PathMemory
@@ -31,7 +32,7 @@ from forecaster.paths.shapes import BarShapes, Bootstrap, Drawn, fit_shapes
 from forecaster.paths.simulate import next_bar
 from forecaster.paths.table import CANDLE, PathBlock, block_table, parquet_chunks
 from forecaster.protocol import Origins
-from forecaster.sampling import BLOCK, PathSource, Walk, Walker, blocks, last_origins
+from forecaster.sampling import last_origins
 from forecaster.sources.synthetic import Garch, simulate
 from forecaster.tokens import fit_tokenizer
 

@@ -49,8 +49,8 @@ CONFIG = RunConfig(
 )
 HOSTILE = "<img src=x onerror=alert(1)>&</script><b>"
 SECTIONS = [
-    *("verdict", "scores", "limits", "gain", "groups", "calibration", "risk", "fans", "bars"),
-    *("folds", "time", "again"),
+    *("verdict", "scores", "limits", "gain", "groups", "calibration", "risk", "networks"),
+    *("training", "fans", "bars", "folds", "time", "again"),
 ]
 VOID = {"meta", "input", "br", "img", "link", "hr"}
 

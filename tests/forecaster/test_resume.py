@@ -5,9 +5,9 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import torch
 from panels import garch_panel
 from torch import Tensor
 
@@ -167,8 +167,8 @@ def test_a_learner_that_diverges_keeps_what_was_good(
     def often(self: BackboneForecaster, seed: int, steps: int):
         return recipe(self, seed, steps).replace(checkpoint_every=2)
 
-    def bad(self: BackboneForecaster, network: torch.nn.Module, windows: object, k: int) -> Tensor:
-        return loss(self, network, windows, k) * (math.nan if k == 4 else 1.0)  # type: ignore[arg-type]
+    def bad(*asked: Any) -> Tensor:
+        return loss(*asked) * (math.nan if asked[-1] == 4 else 1.0)
 
     monkeypatch.setattr(BackboneForecaster, "_recipe", often)
     assert run([*COMMANDS["train"], "--out", "whole"]) == 0
