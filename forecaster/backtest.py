@@ -41,8 +41,11 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
-        """Later models first: learners take longest, and a long last cell leaves cores idle."""
-        return [Cell(fold, each) for each in reversed(self.forecasters) for fold in self.folds]
+        """Fold by fold, for its models ask for the same fits; in a fold later models first.
+
+        Learners take longest, and a long last cell leaves cores idle.
+        """
+        return [Cell(fold, each) for fold in self.folds for each in reversed(self.forecasters)]
 
 
 def plan(
@@ -92,7 +95,7 @@ def execute(
         if on_cell and cell.name in done:
             on_cell(cell)
     work = partial(run_cell, plan.panel, plan.config.horizons, plan.run_id)
-    for cell, result in engine.run(missing, work):
+    for cell, result in engine.run(missing, work, alike=lambda cell: cell.fold.index):
         with stage("writing"):
             keep(run, result)
         if on_cell:
