@@ -101,9 +101,12 @@ def _scored(
     # The labels of later sessions come from the calendar: they tell nothing of prices.
     keys = scores.question(panel, origins, asked.horizons)
     provenance = frames.Provenance(asked.run_id, fold, panel.interval)
-    table = frames.forecast_table(keys, distribution, model, provenance)
+    quantiles = distribution.quantile(scores.ASKED)  # once for both tables
+    told = quantiles[..., : len(frames.QUANTILES)]
+    table = frames.forecast_table(keys, distribution, model, provenance, told)
     y, _ = scores.truth(panel, origins, asked.horizons)
-    return scores.with_truth(table, panel), scores.score(keys, distribution, y, model, fold)
+    marks = scores.score(keys, distribution, y, model, fold, quantiles)
+    return scores.with_truth(table, panel), marks
 
 
 def keep(run: RunFolder, result: CellResult) -> None:

@@ -12,7 +12,13 @@ from threadpoolctl import threadpool_limits
 from forecaster.bars import Panel
 from forecaster.baselines import BASELINES
 from forecaster.baselines import skewed as skewed_module
-from forecaster.baselines.boosted import BoostedQuantiles
+from forecaster.baselines.boosted import (
+    QUANTILE_TREES,
+    SCALE_TREES,
+    BoostedQuantiles,
+    _Bins,
+    _grown,
+)
 from forecaster.baselines.expanding import ExpandingGaussian, Seasonal, season_of
 from forecaster.distributions import ParetoTailed
 from forecaster.econometrics import memo
@@ -130,6 +136,20 @@ def test_boosted_quantiles_do_not_cross_and_do_not_depend_on_threads():
         assert getattr(one, name).tobytes() == getattr(two, name).tobytes()
     assert one.knots.std(axis=0).min() > 0  # it does look at its inputs
     assert fitted.notes == ()
+
+
+def test_trees_of_shared_bins_are_those_of_their_own():
+    """Bit by bit, on more rows than bins are counted on. Planted: bins of other rows."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((201_000, 2))
+    x[:9, 1] = np.nan
+    y, shared = np.abs(x[:, 0] + rng.standard_normal(len(x))), _Bins()
+    for trees in (SCALE_TREES, {**QUANTILE_TREES, "quantile": 0.2}):
+        few = {**trees, "max_iter": 2}
+        alone = _grown(few, x, y, 1, _Bins()).predict(x)
+        assert (_grown(few, x, y, 1, shared).predict(x) == alone).all()
+    planted = _grown(few, x[::-1], y, 1, shared).predict(x[::-1])
+    assert (planted != _grown(few, x[::-1], y, 1, _Bins()).predict(x[::-1])).any()
 
 
 def test_boosted_quantiles_without_enough_rows_are_one_shape_and_say_so():
