@@ -1,7 +1,7 @@
 """The two tables of a run, predictions and scores: schemas, checks, bytes. Knows no actuals.
 
-N origins, H horizons. Names and types are those that Nixtla, Chronos and fev share.
-Key of a row, and order of a table: (model, target_name, unique_id, cutoff, h).
+N origins, H horizons. Names and types are those that Nixtla, Chronos and fev share. Key of a row,
+and order of a table: (model, target_name, unique_id, cutoff, h).
 """
 
 import io
@@ -156,9 +156,8 @@ def checked(table: pa.Table) -> pa.Table:
 
 def to_parquet_bytes(table: pa.Table, metadata: Mapping[str, Any]) -> bytes:
     """One parquet file; the same content gives the same bytes. `metadata` becomes JSON."""
-    out = io.BytesIO()
-    table = checked(table.replace_schema_metadata(None)).replace_schema_metadata(told(metadata))
-    pq.write_table(table, out, compression="zstd")
+    out, table = io.BytesIO(), checked(table.replace_schema_metadata(None))
+    pq.write_table(table.replace_schema_metadata(told(metadata)), out, compression="zstd")
     return out.getvalue()
 
 
