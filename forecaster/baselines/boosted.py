@@ -122,16 +122,16 @@ def _fit_horizon(x: Floats, ratio: Floats, horizon: int) -> _Boosted:
         return _Boosted(None, (), width, fit_empirical_shape(ratio / width))
     # Nobody's volume, say: scikit-learn falls over a column that has no value at all.
     x = np.where(np.isnan(x).all(axis=0), 0.0, x)
-    bins = _Bins()
-    scale = _grown(SCALE_TREES, x, np.maximum(size, STILL * width), horizon, bins)
+    bins = Bins()
+    scale = grow(SCALE_TREES, x, np.maximum(size, STILL * width), horizon, bins)
     z = ratio / scale.predict(x)
     quantiles = tuple(
-        _grown({**QUANTILE_TREES, "quantile": level}, x, z, horizon, bins) for level in LEVELS9
+        grow({**QUANTILE_TREES, "quantile": level}, x, z, horizon, bins) for level in LEVELS9
     )
     return _Boosted(scale, quantiles, width, fit_empirical_shape(z))
 
 
-class _Bins:
+class Bins:
     """The histogram bins of the rows that ten models of a horizon grow on: cut once, not ten times.
 
     scikit-learn cuts them from the rows alone, by draws of the same seed, so they are the same; if
@@ -157,7 +157,7 @@ class _Bins:
         return trees
 
 
-def _grown(trees: dict[str, Any], x: Floats, y: Floats, horizon: int, bins: _Bins) -> Any:
+def grow(trees: dict[str, Any], x: Floats, y: Floats, horizon: int, bins: Bins) -> Any:
     """Fewer trees of wider leaves for longer horizons: their targets overlap and tell less."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 

@@ -46,7 +46,7 @@ def most_likely(r: Floats, volatility: GARCH | EGARCH, law: StudentsT | SkewStud
     """A constant mean, `volatility` and `law` on returns r [n] in per cent."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # the flag says it, and the guards read the flag
-        found = _Search(r, volatility, law).run()
+        found = Search(r, volatility, law).run()
         if found.converged and found.gain > ONE_TOP:
             return found
         other = _by_arch(r, volatility, law)
@@ -54,7 +54,7 @@ def most_likely(r: Floats, volatility: GARCH | EGARCH, law: StudentsT | SkewStud
         return other if better and (other.converged or not found.converged) else found
 
 
-class _Search:
+class Search:
     """What a trial step needs; all that depends on the returns alone is found once."""
 
     def __init__(self, r: Floats, volatility: GARCH | EGARCH, law: StudentsT | SkewStudent) -> None:
@@ -66,12 +66,12 @@ class _Search:
         self._first = float(volatility.backcast(e))
         self._limits = volatility.variance_bounds(e)
         self._variance = np.zeros(len(r))
-        inner = volatility.starting_values(e)
-        volatility.compute_variance(inner, e, self._variance, self._first, self._limits)
+        recursion = volatility.starting_values(e)
+        volatility.compute_variance(recursion, e, self._variance, self._first, self._limits)
         z = e / np.sqrt(self._variance)
-        self.start = np.concatenate(([r.mean()], inner, law.starting_values(z)))
+        self.start = np.concatenate(([r.mean()], recursion, law.starting_values(z)))
         self._bounds = [(-np.inf, np.inf), *volatility.bounds(e), *law.bounds(z)]
-        self._inner = slice(1, 1 + len(inner))
+        self.inner = slice(1, 1 + len(recursion))  # the recursion's, of the parameters
 
     def run(self) -> Fit:
         """By sequential quadratic programming, as arch."""
@@ -90,21 +90,21 @@ class _Search:
         loss, _ = self.loss(best.x)
         shocks = (self._r - best.x[0]) / np.sqrt(self._variance)
         level = float(np.exp(np.log(self._variance).mean()))
-        total, _, _ = self._law(best.x[self._inner.stop :], (self._r - best.x[0]) / level**0.5)
+        total, _, _ = self._law(best.x[self.inner.stop :], (self._r - best.x[0]) / level**0.5)
         still = 0.5 * len(shocks) * np.log(level) - total
         sound = bool(best.status == 0 and np.isfinite(loss))
         return Fit(best.x, shocks, sound, -loss, still - loss)
 
     def loss(self, x: Floats) -> tuple[float, Floats]:
         """Negative log likelihood [nats] of parameters [K], and its gradient [K]."""
-        inner, v = np.ascontiguousarray(x[self._inner]), self._variance
+        recursion, v = np.ascontiguousarray(x[self.inner]), self._variance
         e = self._r - x[0]
-        self._volatility.compute_variance(inner, e, v, self._first, self._limits)
+        self._volatility.compute_variance(recursion, e, v, self._first, self._limits)
         deviation = np.sqrt(v)
         z = e / deviation
-        total, slope, by_law = self._law(x[self._inner.stop :], z)
+        total, slope, by_law = self._law(x[self.inner.stop :], z)
         by_h = -0.5 * (1 + z * slope)
-        by_inner, by_residual = self._backwards(inner, e, v, self._first, by_h)
+        by_inner, by_residual = self._backwards(recursion, e, v, self._first, by_h)
         by_mean = -float((slope / deviation + by_residual).sum())
         gradient = np.concatenate(([by_mean], by_inner, by_law))
         return 0.5 * float(np.log(v).sum()) - total, -gradient

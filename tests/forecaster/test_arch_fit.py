@@ -1,5 +1,7 @@
 """The search over arch's models: arch's likelihood, its gradient, and an optimum no lower."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from arch.univariate import EGARCH, GARCH, ConstantMean, SkewStudent, StudentsT
@@ -37,18 +39,18 @@ def arch_model(r: np.ndarray, name: str) -> ConstantMean:
 def test_the_likelihood_is_archs_and_the_gradient_its_slope(name: str):
     make, law = MODELS[name]
     for r in series()[:4]:
-        search = arch_fit._Search(r, make(), law())
+        search = arch_fit.Search(r, make(), law())
         for nudge in (0.0, 0.01):
             x = search.start * (1 - nudge) + nudge / 3
             model = arch_model(r, name)
             e = r - r.mean()
             first, ends = model.volatility.backcast(e), model.volatility.variance_bounds(e)
-            e, inner, v = r - x[0], x[search._inner].copy(), np.zeros(len(r))
+            e, inner, v = r - x[0], x[search.inner].copy(), np.zeros(len(r))
             model.volatility.compute_variance(inner, e, v, first, ends)
-            theirs = -model.distribution.loglikelihood(x[search._inner.stop :], e, v)
+            theirs = -model.distribution.loglikelihood(x[search.inner.stop :], e, v)
             loss, gradient = search.loss(x)
             assert loss == pytest.approx(theirs, rel=1e-12, abs=1e-8)
-            slope = approx_fprime(x, lambda x, search=search: search.loss(x)[0], 1e-7)
+            slope = np.array(approx_fprime(x, lambda x, search=search: search.loss(x)[0], 1e-7))
             np.testing.assert_allclose(gradient, slope, rtol=1e-3, atol=2e-3 * len(r) ** 0.5)
 
 
@@ -69,7 +71,7 @@ def test_no_optimum_is_lower_than_archs(name: str):
 
 
 def test_planted_a_gradient_without_the_news_is_caught(monkeypatch: pytest.MonkeyPatch):
-    def planted(*args):
+    def planted(*args: Any) -> tuple[np.ndarray, np.ndarray]:
         by, push = egarch_backwards(*args)
         return np.array([by[0], 0 * by[1], *by[2:]]), push
 

@@ -15,9 +15,9 @@ from forecaster.baselines import skewed as skewed_module
 from forecaster.baselines.boosted import (
     QUANTILE_TREES,
     SCALE_TREES,
+    Bins,
     BoostedQuantiles,
-    _Bins,
-    _grown,
+    grow,
 )
 from forecaster.baselines.expanding import ExpandingGaussian, Seasonal, season_of
 from forecaster.distributions import ParetoTailed
@@ -145,13 +145,13 @@ def test_trees_of_shared_bins_are_those_of_their_own():
     rng = np.random.default_rng(5)
     x = rng.standard_normal((201_000, 2))
     x[:9, 1] = np.nan
-    y, shared = np.abs(x[:, 0] + rng.standard_normal(len(x))), _Bins()
+    y, shared = np.abs(x[:, 0] + rng.standard_normal(len(x))), Bins()
     for trees in (SCALE_TREES, {**QUANTILE_TREES, "quantile": 0.2}):
         few = {**trees, "max_iter": 2}
-        alone = _grown(few, x, y, 1, _Bins()).predict(x)
-        assert (_grown(few, x, y, 1, shared).predict(x) == alone).all()
-    planted = _grown(few, x[::-1], y, 1, shared).predict(x[::-1])
-    assert (planted != _grown(few, x[::-1], y, 1, _Bins()).predict(x[::-1])).any()
+        alone = grow(few, x, y, 1, Bins()).predict(x)
+        assert (grow(few, x, y, 1, shared).predict(x) == alone).all()
+    planted = grow(few, x[::-1], y, 1, shared).predict(x[::-1])
+    assert (planted != grow(few, x[::-1], y, 1, Bins()).predict(x[::-1])).any()
 
 
 def test_boosted_quantiles_without_enough_rows_are_one_shape_and_say_so():
