@@ -25,7 +25,7 @@ def kupiec(hits: NDArray[np.bool_], level: float) -> float:
 
     Source: Kupiec, Techniques for verifying the accuracy of risk models (J. Derivatives 1995).
     """
-    return float(special.chdtrc(1, _kupiec_ratio(hits, level)))
+    return float(special.chdtrc(1, max(_kupiec_ratio(hits, level), 0.0)))
 
 
 def christoffersen(hits: NDArray[np.bool_], level: float) -> float:
