@@ -187,7 +187,8 @@ def bench(list_: bool, json_: bool, **asked: Any) -> None:
     if list_:
         answer(benching.listed(), json_=json_)
         return
-    found = benching.bench(benching.BenchRequest(**asked, tables=not json_), tell)
+    request = benching.BenchRequest(**asked, tables=not json_)
+    found = benching.bench(request, tell, lambda: bars.still("measuring", "rounds"))
     if json_:
         answer(found, json_=True)
 

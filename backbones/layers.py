@@ -44,6 +44,16 @@ def linear(
     return out if gain is None else gain(out)
 
 
+def together(x: Tensor, *maps: "Linear") -> tuple[Tensor, ...]:
+    """What each map makes of x [..., n_in]; in training by one product: narrow ones are slow."""
+    biases: list[Tensor] = [m.bias for m in maps if m.bias is not None]
+    if not by_hand(x, *(m.weight for m in maps), *biases):
+        return tuple(m(x) for m in maps)
+    bias = torch.cat(biases) if len(biases) == len(maps) else None
+    wide = product(x, torch.cat([m.weight for m in maps]), bias)
+    return wide.split([len(m.weight) for m in maps], dim=-1)
+
+
 def normalize_(weight: Tensor, dim: int = -1) -> None:
     """`unit` in place."""
     if weight.dtype in {torch.float32, torch.float64}:

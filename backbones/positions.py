@@ -28,13 +28,18 @@ class Rotary(nn.Module):
         super().__init__()
         self.base, self.interleaved = config.rope_base, config.rope_layout == "interleaved"
 
-    def forward(self, x: Tensor, start: Start) -> Tensor:
-        """x [B, ..., T, D], of which the first is at position `start` -> the same shape."""
-        cos, sin = turns_of(x, start, self.base)  # [T, D]
+    def forward(self, x: Tensor, start: Start, stay: int = 0) -> Tensor:
+        """x [B, ..., T, D], of which the first is at position `start` -> the same shape.
+
+        The first `stay` numbers of each are not turned: D is then what is behind them.
+        """
+        if stay and not by_hand(x):
+            return torch.cat((x[..., :stay], self(x[..., stay:], start)), dim=-1)
+        cos, sin = turns_of(x[..., stay:], start, self.base)  # [T, D]
         if cos.ndim == 3:  # rows that start apart
             between = [1] * (x.ndim - 3)
             cos, sin = (c.view(len(c), *between, *c.shape[1:]) for c in (cos, sin))
-        half = x.shape[-1] // 2
+        half = cos.shape[-1] // 2
         if not self.interleaved and not by_hand(x):
             return torch.addcmul(x * cos, x.roll(half, dims=-1), sin)
         cos, sin = cos[..., half:], sin[..., half:]
@@ -47,7 +52,7 @@ class Rotary(nn.Module):
 class Unturned(nn.Module):
     """Queries and keys as they are, for models whose positions are added to the stream."""
 
-    def forward(self, x: Tensor, start: Start) -> Tensor:  # noqa: ARG002 one signature with Rotary
+    def forward(self, x: Tensor, start: Start, stay: int = 0) -> Tensor:  # noqa: ARG002 as Rotary
         """x [..., T, D] -> the same."""
         return x
 

@@ -102,7 +102,8 @@ class Meter:
         self.done, self.count = self.done + by, self.count + count
         spent = time.monotonic() - self.began
         pace = rate(self.count, spent, self.unit)
-        self.bar.update(self.task, completed=self.done, description=text, pace=pace)
+        done = {"completed": self.done, "description": text, "pace": pace}
+        self.bar.update(self.task, **done, refresh=not self.bar.live.auto_refresh)
         tenths = int(10 * self.done / self.total + 1e-9)
         if self.bar.disable and self.lines and not self.quiet and tenths > self.tenths:
             left = max(spent * (self.total / self.done - 1), 0.0)  # no -0
@@ -122,10 +123,13 @@ def rate(count: int, seconds: float, unit: str) -> str:
 
 
 @contextmanager
-def progress(total: float, unit: str, *, quiet: bool, lines: bool = True) -> Iterator[Meter]:
+def progress(
+    total: float, unit: str, *, quiet: bool, lines: bool = True, alone: bool = True
+) -> Iterator[Meter]:
     """A meter of `total`, of any measure, in which `unit` counts what is done one by one.
 
-    `lines`: whether tenths are told where it is no terminal.
+    `lines`: whether tenths are told where it is no terminal. Not `alone`: beside work that is
+    timed, so that nothing is drawn but when something is done, and no tenths are told.
     """
     console = Console(stderr=True, highlight=False, markup=False)
     columns = (
@@ -138,8 +142,10 @@ def progress(total: float, unit: str, *, quiet: bool, lines: bool = True) -> Ite
         TimeRemainingColumn(),
     )
     hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=hidden, transient=True) as bar:
-        yield Meter(bar, total, unit, (quiet, lines))
+    with Progress(
+        *columns, console=console, disable=hidden, transient=True, auto_refresh=alone
+    ) as bar:
+        yield Meter(bar, total, unit, (quiet, lines and alone))
 
 
 def say(lines: Sequence[str]) -> None:

@@ -2,7 +2,9 @@
 
 DIR/ledger.jsonl, beside the bars that it speaks of, and DIR/ledger.lock, held while a line is
 written. A line holds the hash of the line before it, so that a missing one shows. Reading never
-fails on a damaged line: what can be read is counted, and the damage is said.
+fails on a damaged line: what can be read is counted, and the damage is said. A last line that a
+killed process left unfinished is none: its trial was told to nobody, and is entered when the run is
+resumed.
 """
 
 import hashlib
@@ -73,7 +75,7 @@ class Book:
 def read(root: Path) -> Book:
     """The ledger of a store, empty where there is none. StorageError where it cannot be opened."""
     path = root / NAME
-    return _book(read_regular(path, LIMIT_BYTES)) if path.exists() else Book((), ())
+    return _book(_finished(read_regular(path, LIMIT_BYTES))) if path.exists() else Book((), ())
 
 
 def refuse_damage(root: Path, book: Book) -> None:
@@ -93,28 +95,30 @@ def enter(root: Path, trial: Trial) -> Book:
     except (OSError, ValueError) as error:
         raise StorageError(f"cannot write {path}: {reason(error)}") from error
     with locked(root / "ledger.lock", LOCK_TIMEOUT_S):
-        before = read_regular(path, LIMIT_BYTES) if path.exists() else b""
+        before = _finished(read_regular(path, LIMIT_BYTES)) if path.exists() else b""
         book = _book(before)
         if book.holds(trial):
             return book
         lines = before.splitlines()
         record = {"after": _hash(lines[-1] if lines else b""), **trial.model_dump(mode="json")}
         line = json.dumps(record, allow_nan=False).encode() + b"\n"
-        # A line that a crash left unfinished must not swallow this one.
-        _append(path, line if before.endswith(b"\n") or not before else b"\n" + line)
+        # A line whose end alone was lost must not swallow this one.
+        whole = before.endswith(b"\n") or not before
+        _append(path, line if whole else b"\n" + line, len(before))
         return Book((*book.trials, trial), book.damaged)
 
 
-def _append(path: Path, data: bytes) -> None:
-    """One write at the end, forced to disk; of a line that does not fit nothing stays.
+def _append(path: Path, data: bytes, size: int) -> None:
+    """One write behind `size` bytes, forced to disk; of a line that does not fit nothing stays.
 
     Raises StorageError.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(path, flags, 0o644)
-        size = os.fstat(descriptor).st_size
         try:
+            if os.fstat(descriptor).st_size > size:
+                os.ftruncate(descriptor, size)
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(descriptor, rest) :]
@@ -127,6 +131,15 @@ def _append(path: Path, data: bytes) -> None:
             os.close(descriptor)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {reason(error)}") from error
+
+
+def _finished(data: bytes) -> bytes:
+    """Without a last line that breaks off; one that lacks its end alone is whole."""
+    end = data.rfind(b"\n") + 1
+    with suppress(ValueError, RecursionError):
+        json.loads(data[end:])
+        return data
+    return data[:end]
 
 
 def _book(data: bytes) -> Book:

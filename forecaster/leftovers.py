@@ -13,7 +13,7 @@ OF_PROCESS = re.compile(rf"{re.escape(TEMPORARY)}([0-9]+)-[0-9a-f]{{16}}")
 
 def sweep(directory: Path) -> None:
     """Remove what processes that are gone left unfinished; what cannot be removed stays."""
-    for path in directory.glob(f"{TEMPORARY}*"):
+    for path in _unfinished(directory):
         found = OF_PROCESS.fullmatch(path.name)
         if found is None or _is_alive(int(found[1])):
             continue
@@ -21,6 +21,14 @@ def sweep(directory: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):
             path.unlink()
+
+
+def _unfinished(directory: Path) -> list[Path]:
+    """What may be; nothing where the directory cannot be read."""
+    try:
+        return list(directory.glob(f"{TEMPORARY}*"))
+    except OSError:
+        return []
 
 
 def _is_alive(process: int) -> bool:

@@ -38,11 +38,14 @@ LINES = {
     "text train": f"backbones train {VERSE} --out runs/text",
     "text eval": "backbones eval runs/text --corpus verse.txt",
     "text compare": f"backbones compare --presets llama,mla --seeds 2 --rates 1 {VERSE} --out st",
+    "bench": "forecaster bench tokens --rounds 2 --symbols 1 --bars 800",
+    "text bench": "backbones bench ffn ngpt-normalisation --rounds 2",
 }
-PACE = re.compile(r"\d\.\d (cells|steps|symbols|windows|bars|laws)/(s|min)")
+PACE = re.compile(r"\d\.\d (cells|steps|symbols|windows|bars|laws|rounds)/(s|min)")
 LEFT = re.compile(r"left +(\x1b\[[\d;]*m)?\d:\d\d:\d\d|about \d+ s left")
 MOVES = re.compile(r"[\r\x1b]")
-UNMOVED = {"fetch", "store verify", "store repair", "text train", "text eval"}
+UNMOVED = {"fetch", "store verify", "store repair", "text train", "text eval", "bench"}
+UNMOVED |= {"text bench"}
 
 
 def told(folder: Path, ends: tuple[int, int]) -> dict[str, str]:

@@ -41,6 +41,9 @@ def one_query(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
     No key is repeated for the heads that share it, and no width is padded.
     """
     maps = q.shape[2]
+    if k.shape[1] * k.shape[2] == v.shape[1] == 1:  # all heads read the same: no order to keep
+        scores = q.reshape(len(q), -1, q.shape[-1]).mul(scale) @ k.flatten(0, 2).mT
+        return (scores.softmax(dim=-1) @ v.flatten(0, 2)).view(*q.shape[:-1], -1)
     asking = by_key_set(q, *k.shape[1:3])  # [B, G, K, R, 1, D]
     keys, values = k.flatten(0, 2), v.flatten(0, 2)
     scores = asking.reshape(len(keys), -1, q.shape[-1]).mul(scale) @ keys.mT

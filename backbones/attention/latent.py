@@ -8,12 +8,15 @@ N, R the parts of a query or key that stay and that turn; D = N + R
 import torch
 from torch import Tensor, nn
 
+from ..by_hand import by_hand
 from ..config import BackboneConfig, Latent
+from ..layers import together
 from ..past import Start
 from ..positions import build_rotation
 from ..stream import Bottleneck, reader
-from .layout import HeadLayout, Heads, split
+from .layout import HeadLayout, Heads, by_head, by_key_set, split
 from .qk_norm import Origin, QkNorm, times
+from .rebuilt import rebuilt
 
 
 class Compressed(nn.Module):
@@ -55,8 +58,7 @@ class Compressed(nn.Module):
     def queries(self, x: Tensor, start: Start) -> Tensor:
         """x [B, T, C] -> [B, H, M, T, D], of which the last R are turned."""
         q = split(self.q(self.query_latent(x)), self.layout.heads, self.layout.maps)
-        staying, turning = self.norm.queries(q).split(self.parts, dim=-1)
-        return torch.cat((staying, self.rotation(turning, start)), dim=-1)
+        return self.rotation(self.norm.queries(q), start, stay=self.parts[0])
 
     def memory(self, x: Tensor, start: Start) -> tuple[Tensor, ...]:
         """x [B, T, C] -> latents and turned parts [B, 1, 1, T, r + R], lengths [B, G, K, T, 1].
@@ -64,9 +66,10 @@ class Compressed(nn.Module):
         The latter are inverse, and only there under a QK norm. The former stand side by side, as
         absorbed queries read them.
         """
-        latent = split(self.latent(x), 1, 1)
-        turning = split(self.turning_k(x), 1, 1) * self.balance
-        inverse = self.norm.inverse_length(self.staying_keys(latent), turning)
+        latent, turning = together(x, self.latent.down, self.turning_k)
+        latent, turning = split(self.latent.norm(latent), 1, 1), split(turning, 1, 1)
+        turning = turning if self.balance == 1.0 else turning * self.balance
+        inverse = self.inverse_length(latent, turning)
         turned = self.rotation(times(turning, self.norm.shared_gain()), start)
         both = torch.cat((latent, turned), dim=-1)
         return (both,) if inverse is None else (both, inverse)
@@ -87,9 +90,13 @@ class Compressed(nn.Module):
         """Keys [B, G, K, S, D] and values [B, G, 1, S, E] rebuilt; q [B, H, M, T, D]."""
         both, *inverse = memory
         latent, turned = both.split((self.rank, self.parts[1]), dim=-1)
-        staying = times(self.staying_keys(latent), self.norm.key_gain())
-        k = torch.cat((staying, turned.expand(*staying.shape[:-1], -1)), dim=-1)
-        v = split(self.v(latent[:, 0, 0]), self.layout.groups, 1)
+        gain, up = self.norm.key_gain(), (self.k, self.v)
+        if gain is None and self.k.bias is None and by_hand(both, *(u.weight for u in up)):
+            k, v = rebuilt(latent, turned, (self.k.weight, self.v.weight), self.layout)
+        else:
+            staying = times(self.staying_keys(latent), gain)
+            k = torch.cat((staying, turned.expand(*staying.shape[:-1], -1)), dim=-1)
+            v = split(self.v(latent.squeeze((1, 2))), self.layout.groups, 1)
         return Heads(q=q, k=times(k, *inverse), v=v, lift=nn.Identity())
 
     def absorbed(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
@@ -99,20 +106,26 @@ class Compressed(nn.Module):
         up = self.k.weight.unflatten(0, (groups, sets, -1))  # [G, K, N, r]
         gain = self.norm.key_gain()
         up = up if gain is None else up * gain.mT  # [G, K, N, 1], or fewer
-        up = up.expand(-1, self.layout.maps, -1, -1)
         staying, turning = q.split(self.parts, dim=-1)
-        staying = torch.einsum("bghmtn,gmnr->bghmtr", staying.unflatten(1, (groups, -1)), up)
-        q = torch.cat((staying.flatten(1, 2), turning), dim=-1)
+        asking = by_key_set(staying, groups, sets)  # [B, G, K, R, T, N]
+        found = (asking.flatten(3, 4) @ up).unflatten(3, asking.shape[3:5])
+        q = torch.cat((by_head(found, self.layout.maps), turning), dim=-1)
         k = times(both, *inverse)
         return Heads(q=q, k=k, v=both[..., : self.rank], lift=self.values)
 
+    def inverse_length(self, latent: Tensor, turning: Tensor) -> Tensor | None:
+        """Of keys [B, G, K, T, 1], from latents and turning parts; None without a QK norm."""
+        if self.norm.kind == "none":
+            return None
+        return self.norm.inverse_length(self.staying_keys(latent), turning)
+
     def staying_keys(self, latent: Tensor) -> Tensor:
         """Latents [B, 1, 1, T, r] -> [B, G, K, T, N]."""
-        return split(self.k(latent[:, 0, 0]), self.layout.groups, self.layout.key_sets)
+        up = self.k(latent.squeeze((1, 2)))
+        return split(up, self.layout.groups, self.layout.key_sets)
 
     def values(self, reads: Tensor) -> Tensor:
         """What each head read of the latents [B, H, ..., r] -> of its values [B, H, ..., E]."""
         up = self.v.weight.unflatten(0, (self.layout.groups, -1))  # [G, E, r]
-        return torch.einsum(
-            "bgh...r,ger->bgh...e", reads.unflatten(1, (self.layout.groups, -1)), up
-        ).flatten(1, 2)
+        own = reads.reshape(len(reads), len(up), -1, self.rank)  # of the heads of a group
+        return (own @ up.mT).view(*reads.shape[:-1], -1)

@@ -9,7 +9,7 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,13 +33,22 @@ class Ratio:
     high: float
 
 
-def time_case(bench: str, case: Case, rounds: int) -> list[Row]:
-    """A row a way, the first being the one to compare with; UnequalError before any is timed."""
+def untold(_done: int, _of: int) -> None:
+    """Tell nobody how far it is."""
+
+
+def time_case(
+    bench: str, case: Case, rounds: int, on_round: Callable[[int, int], None] = untold
+) -> list[Row]:
+    """A row a way, the first being the one to compare with; UnequalError before any is timed.
+
+    `on_round` hears of each round that is done, and how many there are.
+    """
     torch.manual_seed(0)
     ways = case.build()
     found = differences(case, ways, bench)
     peaks = [peak_bytes(way.run) for way in ways]
-    seconds = interleaved(ways, rounds)
+    seconds = interleaved(ways, rounds, on_round)
     checked = case.check.of != "nothing"
     rows = []
     for i, way in enumerate(ways):
@@ -68,7 +77,9 @@ def time_case(bench: str, case: Case, rounds: int) -> list[Row]:
     return rows
 
 
-def interleaved(ways: Sequence[Way], rounds: int) -> list[list[float]]:
+def interleaved(
+    ways: Sequence[Way], rounds: int, on_round: Callable[[int, int], None] = untold
+) -> list[list[float]]:
     """Seconds a run of each way in each round; every round has its own order."""
     order = random.Random(0)
     repeats = max(1, math.ceil(LEAST_SECONDS / max(measured(ways[0], 1), 1e-9)))
@@ -78,6 +89,7 @@ def interleaved(ways: Sequence[Way], rounds: int) -> list[list[float]]:
             took = measured(ways[i], repeats)
             if round_ >= 0:
                 seconds[i].append(took)
+        on_round(round_ + WARM_UP + 1, rounds + WARM_UP)
     return seconds
 
 

@@ -17,14 +17,16 @@ from ..errors import UsageError
 from ..losses import cross_entropy
 from ..model import LanguageModel
 from .cases import Case, Check, Row, Scale, Way
-from .clock import time_case
+from .clock import time_case, untold
 from .models import model_config, random_batch, training_way_of
 
 COMPILERS = ("c++", "g++", "clang++")
 NEAR = Check(of="outputs", limit=1e-4)
 
 
-def compiled_rows(name: str, scale: Scale, rounds: int) -> list[Row]:
+def compiled_rows(
+    name: str, scale: Scale, rounds: int, on_round: Callable[[int, int], None] = untold
+) -> list[Row]:
     """`llama` at each shape, eager and compiled: ratio, seconds of warm-up, steps to win it back.
 
     UsageError where there is no C++ compiler.
@@ -46,20 +48,24 @@ def compiled_rows(name: str, scale: Scale, rounds: int) -> list[Row]:
             training_way_of("eager", eager, eager, each),
             training_way_of("compiled", compiled, fast, each),
         ]
-        rows += with_warm_up(name, each.shape, ways, warm_up, rounds)
+        first, second = time_case(name, case_of(each.shape, ways), rounds, on_round)
+        rows += [first, with_warm_up(first, second, warm_up)]
     return rows
 
 
-def with_warm_up(name: str, label: str, ways: list[Way], warm_up: float, rounds: int) -> list[Row]:
-    """The rows of two ways, the second of which took so many seconds to begin.
+def case_of(label: str, ways: list[Way]) -> Case:
+    """Two ways that were built already."""
+    return Case(label=label, build=lambda: ways, check=NEAR)
+
+
+def with_warm_up(first: Row, second: Row, warm_up: float) -> Row:
+    """The second of two ways, which took so many seconds to begin.
 
     `break_even` is the steps after which it has taken less time in all; none where it never will.
     """
-    case = Case(label=label, build=lambda: ways, check=NEAR)
-    first, second = time_case(name, case, rounds)
     saved = ((first.ms or 0.0) - (second.ms or 0.0)) / 1000
     steps = round(warm_up / saved) if saved > 0 else None
-    return [first, replace(second, warm_up=warm_up, break_even=steps)]
+    return replace(second, warm_up=warm_up, break_even=steps)
 
 
 def first_pass(logits: Callable[[Tensor], Tensor], model: nn.Module, scale: Scale) -> float:

@@ -87,17 +87,27 @@ class Runner:
         return {"nats": mean_nats(self.model, self.text, self.arm.plan.loss)}
 
 
-def race(
-    arms: Sequence[Arm], corpus: Corpus, seeds: Sequence[int], tell: Callable[[str], None]
-) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who hears of a race: of what came of each runner, and of how many steps are done, of all."""
+
+    tell: Callable[[str], None]
+    on_step: Callable[[int, int], None]
+
+
+def race(arms: Sequence[Arm], corpus: Corpus, seeds: Sequence[int], told: Told) -> list[Row]:
     """A row an arm and seed, and a row an arm over all seeds; ratios are to the first arm."""
     rows: list[Row] = []
     for seed in seeds:
         runners = [Runner(arm, corpus, seed, BAR) for arm in arms]
+        most = sum(runner.recipe.steps for runner in runners)
         while waiting := [runner for runner in runners if not runner.done]:
             min(waiting, key=lambda runner: runner.share).step()
+            told.on_step(sum(runner.state.step for runner in runners), most)
         for runner in runners:
-            tell(f"seed {seed}, {runner.arm.name}: {runner.nats:.4f} after {runner.seconds:.1f} s")
+            told.tell(
+                f"seed {seed}, {runner.arm.name}: {runner.nats:.4f} after {runner.seconds:.1f} s"
+            )
             rows.append(row_of(runner, runners[0], seed))
     return rows + [over_seeds(rows, arm.name) for arm in arms]
 

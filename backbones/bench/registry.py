@@ -10,13 +10,13 @@ from ..text.corpora import load_corpus
 from .arms import arms
 from .attention import diff_cases, dint_cases, softmax_cases, visible_cases
 from .cases import FULL, Case, Row, Scale
-from .clock import time_case
+from .clock import time_case, untold
 from .compiled import compiled_rows
 from .decoding import decoding_cases, sampling_cases
 from .latent import latent_cases, rank_cases
 from .memory import memory_rows
 from .peers import nanogpt_cases, transformers_cases
-from .race import race
+from .race import Told, race
 from .sphere import normalisation_cases
 from .training import by_hand_cases, ffn_cases, precision_cases, simple_cases, step_cases
 
@@ -35,6 +35,7 @@ class Settings:
     scale: Scale = FULL
     data: Path = Path("data/text")  # downloaded corpora
     tell: Callable[[str], None] = field(default=nothing)  # called with what is being done
+    on_round: Callable[[int, int], None] = field(default=untold)  # rounds or steps done, of all
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +54,7 @@ def timed(about: str, cases: Callable[[Scale], list[Case]], *, quick: bool = Fal
         found: list[Row] = []
         for case in cases(how.scale):
             how.tell(f"{name}: {case.label}")
-            found += time_case(name, case, how.rounds)
+            found += time_case(name, case, how.rounds, how.on_round)
         return found
 
     return Bench(about=about, rows=rows, quick=quick)
@@ -67,13 +68,14 @@ def memory(name: str, how: Settings) -> list[Row]:
 def compiled(name: str, how: Settings) -> list[Row]:
     """What torch.compile saves and costs."""
     how.tell(f"{name}: compiling")
-    return compiled_rows(name, how.scale, how.rounds)
+    return compiled_rows(name, how.scale, how.rounds, how.on_round)
 
 
 def time_to_loss(name: str, how: Settings) -> list[Row]:
     """The race, on tinyshakespeare."""
     corpus = load_corpus("tinyshakespeare", how.data)
-    return race(arms(corpus), corpus, SEEDS, lambda text: how.tell(f"{name}: {text}"))
+    told = Told(lambda text: how.tell(f"{name}: {text}"), how.on_round)
+    return race(arms(corpus), corpus, SEEDS, told)
 
 
 BENCHES: dict[str, Bench] = {

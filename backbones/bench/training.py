@@ -14,16 +14,24 @@ from .cases import Case, Check, Scale, Way
 from .models import RECIPE, count, model_config, training_way
 
 SAME_SIZE = Check(of="parameters", limit=0.02)
+KINDS = ("llama", "diff_v1", "diff_v2", "dint_v1", "ngpt", "ngpt_simple", "mla")
 
 
 def step_cases(scale: Scale) -> list[Case]:
-    """Every preset against `llama`, at one width."""
+    """Every preset against `llama` at the first shape, one of each kind at the others."""
+    every = ("llama", *(name for name in PRESETS if name != "llama"))
 
-    def build() -> list[Way]:
-        names = ["llama", *(name for name in PRESETS if name != "llama")]
-        return [training_way(name, model_config(name, scale), scale) for name in names]
+    def build(each: Scale, names: Sequence[str]) -> list[Way]:
+        return [training_way(name, model_config(name, each), each) for name in names]
 
-    return [Case(label="training step", build=build, check=Check(of="nothing"))]
+    return [
+        Case(
+            label=each.shape,
+            build=lambda each=each, names=names: build(each, names),
+            check=Check(of="nothing"),
+        )
+        for each, names in zip(scale.shapes(), (every, KINDS, KINDS, KINDS), strict=False)
+    ]
 
 
 def simple_cases(scale: Scale) -> list[Case]:

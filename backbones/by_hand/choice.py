@@ -47,7 +47,7 @@ def plainly() -> Generator[None]:
         wanted.reset(before)
 
 
-def once(backward: Callable[[Any, Tensor], Any]) -> Callable[..., Any]:
+def once(backward: Callable[..., Any]) -> Callable[..., Any]:
     """A function's slopes, with a RuntimeError where they are to be differentiated again.
 
     torch's once_differentiable leaves such a slope out, without a word, where another path leads to
@@ -55,12 +55,12 @@ def once(backward: Callable[[Any, Tensor], Any]) -> Callable[..., Any]:
     """
 
     @wraps(backward)
-    def checked(ctx: Any, slope: Tensor) -> Any:
+    def checked(ctx: Any, *slopes: Tensor) -> Any:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "create_graph=True through a derivative written by hand, which is taken once: "
                 "call the model inside backbones.by_hand.plainly()"
             )
-        return backward(ctx, slope)
+        return backward(ctx, *slopes)
 
     return checked

@@ -42,6 +42,16 @@ def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
+def of_weight(slope: Tensor, x: Tensor) -> Tensor:
+    """slope' x of slope [N, n_out] and x [N, n_in]: [n_out, n_in].
+
+    oneDNN copies the first factor where it is transposed: that is to be the narrower of the two.
+    """
+    if slope.shape[-1] > x.shape[-1]:
+        return rows_times(x.T, slope.T).T.contiguous()
+    return rows_times(slope.T, x.T)
+
+
 def rows(x: Tensor) -> Tensor:
     """[..., n] -> [N, n]."""
     return x.reshape(-1, x.shape[-1])
@@ -76,9 +86,9 @@ class Product(Function):
         """Slopes of x, weight and bias."""
         x, weight = ctx.saved_tensors
         slope = rows(slope)
-        of_x, of_weight, of_bias = ctx.needs_input_grad
+        for_x, for_weight, for_bias = ctx.needs_input_grad
         return (
-            rows_times(slope, weight.T).view_as(x) if of_x else None,
-            rows_times(slope.T, rows(x).T) if of_weight else None,
-            slope.sum(0) if of_bias else None,
+            rows_times(slope, weight.T).view_as(x) if for_x else None,
+            of_weight(slope, rows(x)) if for_weight else None,
+            slope.sum(0) if for_bias else None,
         )

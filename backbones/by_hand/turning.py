@@ -13,7 +13,10 @@ from .choice import once
 
 
 def turned(x: Tensor, cos: Tensor, sin: Tensor, *, interleaved: bool) -> Tensor:
-    """x [..., T, D], whose pairs are (i, i + D/2) or (2i, 2i + 1); cos, sin [..., T, D/2]."""
+    """x [..., T, D], whose pairs are (i, i + R/2) or (2i, 2i + 1) of its last R numbers.
+
+    cos, sin [..., T, R/2]; the numbers before them stay.
+    """
     out: Tensor = Turned.apply(x, cos, sin, interleaved)  # type: ignore[assignment]
     return out
 
@@ -26,13 +29,16 @@ def halves(x: Tensor, interleaved: bool) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def turn_into(out: Tensor, x: Tensor, turn: tuple[Tensor, Tensor], *, interleaved: bool) -> Tensor:
-    """Write x, its pairs turned by (cos, sin), to `out`."""
+def turn_into(out: Tensor, x: Tensor, turn: tuple[Tensor, Tensor], *, interleaved: bool) -> None:
+    """Write x, the pairs of its last numbers turned by (cos, sin), to `out`."""
     cos, sin = turn
+    stay = x.shape[-1] - 2 * cos.shape[-1]
+    if stay:
+        out[..., :stay] = x[..., :stay]
+        out, x = out[..., stay:], x[..., stay:]
     (a, b), (to_a, to_b) = halves(x, interleaved), halves(out, interleaved)
     torch.mul(a, cos, out=to_a).addcmul_(b, sin, value=-1)
     torch.mul(b, cos, out=to_b).addcmul_(a, sin)
-    return out
 
 
 class Turned(Function):
@@ -44,7 +50,8 @@ class Turned(Function):
         ctx.save_for_backward(cos, sin)
         ctx.interleaved, ctx.strides = interleaved, x.stride()
         out = x.new_empty(x.shape)  # in order, as products over positions want it
-        return turn_into(out, x, (cos, sin), interleaved=interleaved)
+        turn_into(out, x, (cos, sin), interleaved=interleaved)
+        return out
 
     @staticmethod
     @once
@@ -55,4 +62,5 @@ class Turned(Function):
         order = sorted(range(slope.ndim), key=lambda axis: -ctx.strides[axis])
         out = slope.new_empty([slope.shape[axis] for axis in order])
         out = out.permute([order.index(axis) for axis in range(slope.ndim)])
-        return turn_into(out, slope, (cos, -sin), interleaved=ctx.interleaved), None, None, None
+        turn_into(out, slope, (cos, -sin), interleaved=ctx.interleaved)
+        return out, None, None, None

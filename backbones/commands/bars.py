@@ -27,8 +27,14 @@ def progress(steps: int) -> "Generator[Callable[[StepReport], None]]":
 
 
 @contextmanager
-def bar(text: str, unit: str) -> "Generator[Callable[[int, int, str], None]]":
-    """A bar with pace and time left on a terminal, else nothing. What to call: done, of, text."""
+def bar(
+    text: str, unit: str, *, still: bool = False
+) -> "Generator[Callable[[int, int, str], None]]":
+    """A bar with pace and time left on a terminal, else nothing. What to call: done, of, text.
+
+    Fewer done than before is the beginning of the next thing. `still`: drawn when it is told
+    something, and at no other time.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
     from rich.progress import TimeRemainingColumn as Left
@@ -38,17 +44,34 @@ def bar(text: str, unit: str) -> "Generator[Callable[[int, int, str], None]]":
     shown = TextColumn("{task.description}", markup=False), BarColumn()
     pace = TextColumn("{task.percentage:>3.0f} %  {task.fields[pace]}", markup=False)
     columns = *shown, pace, TimeElapsedColumn(), TextColumn("left"), Left()
-    with Progress(*columns, console=console, disable=hidden, transient=True) as progress:
-        task, began, first = progress.add_task(text, total=None, pace=""), time.monotonic(), [-1]
+    with Progress(
+        *columns, console=console, disable=hidden, transient=True, auto_refresh=not still
+    ) as progress:
+        task = progress.add_task(text, total=None, pace="")
+        began = told_at = time.monotonic()
+        first = last = -1
 
         def update(done: int, of: int, text: str) -> None:
-            if first[0] < 0:
-                first[0] = done - 1  # what was there before says nothing of the pace
-            rate = (done - first[0]) / max(time.monotonic() - began, 1e-3)
+            nonlocal began, told_at, first, last
+            if first < 0 or done < last:
+                first = done - 1  # what was there before says nothing of the pace
+                began = told_at
+                progress.reset(task)
+            last, told_at = done, time.monotonic()
+            rate = (done - first) / max(told_at - began, 1e-3)
             told = f"{rate:.1f} {unit}/s"
-            progress.update(task, completed=done, total=of, description=text, pace=told)
+            progress.update(
+                task, completed=done, total=of, description=text, pace=told, refresh=still
+            )
 
         yield update
+
+
+@contextmanager
+def still(text: str, unit: str) -> "Generator[Callable[[int, int], None]]":
+    """A bar as above beside something that is timed: no thread of its own moves it."""
+    with bar(text, unit, still=True) as update:
+        yield lambda done, of: update(done, of, text)
 
 
 @contextmanager

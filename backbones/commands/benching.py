@@ -1,6 +1,7 @@
 """`backbones bench`: run what was named, show each table as it is done, and keep the rows."""
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,13 @@ def listed() -> dict[str, str]:
     return {name + " *" * bench.quick: bench.about for name, bench in BENCHES.items()}
 
 
-def bench(request: BenchRequest, tell: Callable[[str], None]) -> dict[str, Any]:
-    """All rows, as one object; `tell` hears what is being done.
+Meter = AbstractContextManager[Callable[[int, int], None]]  # told of rounds done, of all
+
+
+def bench(
+    request: BenchRequest, tell: Callable[[str], None], meter: Callable[[], Meter]
+) -> dict[str, Any]:
+    """All rows, as one object; `tell` hears what is being done, a `meter` how far a bench is.
 
     Raises UsageError for an unknown name or an --out that exists, UnequalError where two ways that
     should be equal are not.
@@ -41,16 +47,17 @@ def bench(request: BenchRequest, tell: Callable[[str], None]) -> dict[str, Any]:
     if request.out is not None:
         refuse_existing(request.out)
     torch.set_num_threads(request.threads)
-    how = Settings(rounds=request.rounds, data=request.data, tell=tell)
     rows: list[Row] = []
     for name in names:
-        found = BENCHES[name].rows(name, how)
+        with meter() as on_round:  # gone before a table is shown
+            how = Settings(rounds=request.rounds, data=request.data, tell=tell, on_round=on_round)
+            found = BENCHES[name].rows(name, how)
         rows += found
         if request.tables:
             show(name, found)
     if request.out is not None:
         write_rows(request.out, rows)
-    about = {"torch": torch.__version__, "threads": request.threads, "rounds": how.rounds}
+    about = {"torch": torch.__version__, "threads": request.threads, "rounds": request.rounds}
     return about | {"rows": [plain(row) for row in rows]}
 
 

@@ -61,8 +61,14 @@ class Row:
     peak_mb: float | None = None  # held at once beyond what was there before; 2^20 bytes
 
 
-def time_case(bench: str, case: Case, rounds: int) -> list[Row]:
-    """A row a way."""
+def untold() -> None:
+    """Tell nobody that something is done."""
+
+
+def time_case(
+    bench: str, case: Case, rounds: int, on_round: Callable[[], None] = untold
+) -> list[Row]:
+    """A row a way; `on_round` hears of each of the WARM_UP + rounds rounds that is done."""
     order = random.Random(0)
     seconds: list[list[float]] = [[] for _ in case.ways]
     peaks = [0.0] * len(case.ways)
@@ -72,6 +78,7 @@ def time_case(bench: str, case: Case, rounds: int) -> list[Row]:
             if round_ >= 0:
                 seconds[i].append(took)
                 peaks[i] = max(peaks[i], peak)
+        on_round()
     rows = []
     for way, spent, peak in zip(case.ways, seconds, peaks, strict=True):
         middle, low, high = paired_ratio(spent, seconds[0])

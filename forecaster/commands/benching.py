@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from forecaster import bench as benches
 from forecaster import display
 from forecaster.atomic import commit_bytes
-from forecaster.bench.clock import time_case
+from forecaster.bench.clock import WARM_UP, time_case
 from forecaster.bench.markets import Size
 from forecaster.bench.page import page_of
 from forecaster.bench.registry import SCALING
@@ -69,8 +70,11 @@ def timed(given: Bench, name: str, size: Size) -> list[benches.Row]:
     """One bench, case by case."""
     rows = []
     for case in benches.BENCHES[name].cases(size):
-        given.say(f"{name}: {case.label}, {given.rounds} rounds of {len(case.ways)} ways")
-        rows += time_case(name, case, given.rounds)
+        text = f"{name}: {case.label}"
+        given.say(f"{text}, {given.rounds} rounds of {len(case.ways)} ways")
+        every = WARM_UP + given.rounds
+        with display.progress(every, "rounds", quiet=given.quiet, alone=False) as meter:
+            rows += time_case(name, case, given.rounds, partial(meter.advance, 1, text))
     if not given.as_json:
         display.print_table(benches.bench_table(benches.BENCHES[name].about, rows))
     return rows
@@ -78,12 +82,13 @@ def timed(given: Bench, name: str, size: Size) -> list[benches.Row]:
 
 def scaling(given: Bench, size: Size) -> list[Point]:
     """Backtests that grow, one after another."""
-    points = []
-    for axis, extent in extents(size):
-        given.say(
-            f"{axis}: {extent.symbols} symbols, {extent.folds} folds, context {extent.context}"
-        )
-        points.append(measured_alone(axis, extent))
+    points, every = [], list(extents(size))
+    with display.progress(len(every), "backtests", quiet=given.quiet, alone=False) as meter:
+        for axis, extent in every:
+            text = f"{extent.symbols} symbols, {extent.folds} folds, context {extent.context}"
+            given.say(f"{axis}: {text}")
+            points.append(measured_alone(axis, extent))
+            meter.advance(1, text)
     if not given.as_json:
         display.print_table(scaling_table(points))
     return points

@@ -103,6 +103,7 @@ def predict(given: Predict) -> None:
     wanted = listed(given.horizons, whole_numbers=True)
     place = _samples_path(given, run) if given.paths else None
     panel, _ = workflows.load_panel(run.config(), given.store, given.say)
+    given.say(f"forecasting {display.listed(panel.symbols)}, pooled models fitted again")
     table, notes = predicting.predict(run, panel, wanted)
     for note in notes:
         given.say(f"note: {note}")

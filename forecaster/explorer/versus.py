@@ -23,13 +23,12 @@ def comparison_tables(record: dict[str, Any], h: int) -> list[Table]:
         " B is better; p two-sided, Diebold-Mariano, of this pair alone."
         + (f" {odd} common rows have other outcomes: their bars differ." if odd else ""),
     )
+    differ = [*record["settings"], *record["environment"]]
     settings = Table(
         caption="Settings that differ",
         columns=("setting", "A", "B"),
-        rows=tuple(
-            (each["key"], shown(each["a"]), shown(each["b"]))
-            for each in [*record["settings"], *record["environment"]]
-        ),
+        rows=tuple((each["key"], shown(each["a"]), shown(each["b"])) for each in differ)
+        or (("none", "", ""),),
         wide=("A", "B"),
     )
     return [scores, settings]

@@ -6,6 +6,7 @@ from forecaster import display
 from forecaster.atomic import commit_bytes
 from forecaster.bars import Panel
 from forecaster.errors import UsageError
+from forecaster.leftovers import sweep
 from forecaster.report.material import read_material
 from forecaster.report.page import page_of
 from forecaster.runs import RunFolder
@@ -24,6 +25,8 @@ def write_report(run: RunFolder, bars: Panel | Path, out: Path | None = None) ->
     if out is not None and out.exists():
         raise UsageError(f"{out} exists; choose another --out")
     found = read_material(run, bars)
+    if out is None:
+        sweep(run.path)  # drafts of pages whose process was killed
     place = out or run.path / NAME
     commit_bytes(place, page_of(found).encode())
     return place, found.without_bars

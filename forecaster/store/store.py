@@ -157,9 +157,12 @@ class Store:
                 )
             names = [e.symbol for e in manifest.entries if e.interval == interval]
             hint = suggestion(symbol, names) if names else "; it has none of that interval"
+            fetch = f"`forecaster fetch {symbol}"
+            remedy = f"; run {fetch}`"
+            if hint.endswith("?"):
+                remedy = f" If not, fetch it: {fetch} --source yahoo`"
             raise DataError(
-                f"{symbol} at interval {interval} is not in the store {self.root}{hint};"
-                f" run `forecaster fetch {symbol}`"
+                f"{symbol} at interval {interval} is not in the store {self.root}{hint}{remedy}"
             )
         return entry
 

@@ -16,11 +16,11 @@ from backbones import cli
 from backbones.bench import BENCHES, Row, Scale, Settings, bench_table, write_rows
 from backbones.bench.attention import dint_cases
 from backbones.bench.cases import Case, Check, Way, differences
-from backbones.bench.clock import paired_ratio, time_case
+from backbones.bench.clock import paired_ratio, time_case, untold
 from backbones.bench.compiled import with_warm_up
 from backbones.bench.decoding import LARGER
 from backbones.bench.peers import LLAMA_NAMES
-from backbones.bench.race import Arm, race
+from backbones.bench.race import Arm, Told, race
 from backbones.bench.results import COLUMNS, notes
 from backbones.errors import UnequalError
 from backbones.language.plan import changed, plan_run
@@ -160,15 +160,12 @@ def test_compiling_tells_its_warm_up_and_when_it_is_won_back() -> None:
 
 
 @pytest.mark.parametrize(("saved", "steps"), [(0.5, 20), (-0.5, None)])
-def test_a_warm_up_is_won_back_by_what_a_step_saves(
-    saved: float, steps: int | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def timed(bench: str, case: Case, rounds: int) -> list[Row]:
-        of = {"bench": bench, "case": case.label, "against": "eager", "rounds": rounds}
-        return [Row(way=w, ms=1000 * s, **of) for w, s in (("eager", 2.0), ("fast", 2.0 - saved))]
-
-    monkeypatch.setattr("backbones.bench.compiled.time_case", timed)
-    eager, fast = with_warm_up("x", "y", [], 10.0, 3)
+def test_a_warm_up_is_won_back_by_what_a_step_saves(saved: float, steps: int | None) -> None:
+    of = {"bench": "x", "case": "y", "against": "eager", "rounds": 3}
+    eager, fast = (
+        Row(way=w, ms=1000 * s, **of) for w, s in (("eager", 2.0), ("fast", 2.0 - saved))
+    )
+    fast = with_warm_up(eager, fast, 10.0)
     assert (eager.warm_up, fast.warm_up, fast.break_even) == (None, 10.0, steps)
     assert "the steps that win them back" in " ".join(notes([eager, fast]))
 
@@ -319,7 +316,7 @@ def raced(
     corpus: Corpus, arms: Sequence[Arm], bar: float, monkeypatch: pytest.MonkeyPatch
 ) -> list[Row]:
     monkeypatch.setattr("backbones.bench.race.BAR", bar)
-    return race(arms, corpus, (1, 2), lambda _: None)
+    return race(arms, corpus, (1, 2), Told(lambda _: None, untold))
 
 
 def test_a_race_counts_seconds_in_steps_until_the_bar(
@@ -390,6 +387,6 @@ def test_arms_of_a_race_take_turns_by_their_share(
         step(self)
 
     monkeypatch.setattr(Runner, "step", noted)
-    race([arm(corpus, "a", 16), arm(corpus, "b", 8)], corpus, (1,), lambda _: None)
+    race([arm(corpus, "a", 16), arm(corpus, "b", 8)], corpus, (1,), Told(lambda _: None, untold))
     for count in range(3, 24, 3):
         assert abs(order[:count].count("a") - 2 * order[:count].count("b")) <= 2

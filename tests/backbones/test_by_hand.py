@@ -9,6 +9,9 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from variants import SMALL_PRESETS
 
+from backbones.attention import rebuilt as rebuilding
+from backbones.attention.layout import HeadLayout
+from backbones.attention.rebuilt import rebuilt
 from backbones.by_hand import (
     by_hand,
     gated,
@@ -54,11 +57,19 @@ def turn(x: Tensor, *, interleaved: bool) -> Tensor:
     return turned(x, cos, sin, interleaved=interleaved)
 
 
-angles_of = {torch.Size([5, 6]): angles(5, 6)}
+angles_of = {torch.Size([5, 6]): angles(5, 6), torch.Size([5, 8]): angles(5, 6)}  # of 8, 6 turn
+PAIRS = HeadLayout(heads=2, groups=2, maps=2, key_sets=2, query_dim=5, value_dim=4)
+
+
+def keys_and_values(latent: Tensor, turned: Tensor, up_k: Tensor, up_v: Tensor) -> Tensor:
+    k, v = rebuilt(latent, turned, (up_k, up_v), PAIRS)
+    return torch.cat((k.flatten(), v.flatten()))
+
 
 CASES: dict[str, tuple[Function, Callable[[], tuple[Tensor, ...]]]] = {
     "product": (product, lambda: (drawn(2, 3, 5), drawn(4, 5))),
     "product, bias": (product, lambda: (drawn(2, 3, 5), drawn(4, 5), drawn(4))),
+    "product, widening": (product, lambda: (drawn(2, 3, 4), drawn(9, 4))),
     "rms": (lambda x, g: normed(x, g, eps=0.1), lambda: (drawn(2, 3, 6), drawn(6))),
     "rms, no gain": (lambda x: normed(x, None, eps=0.1), lambda: (drawn(2, 3, 6),)),
     "length": (lambda x: normed(x, None, eps=None), lambda: (drawn(2, 3, 6),)),
@@ -74,6 +85,11 @@ CASES: dict[str, tuple[Function, Callable[[], tuple[Tensor, ...]]]] = {
     "joined, one pace": (joined, lambda: (drawn(2, 3, 6), drawn(2, 3, 6), drawn(1))),
     "turned, half": (lambda x: turn(x, interleaved=False), lambda: (heads(2, 5, 3, 6),)),
     "turned, interleaved": (lambda x: turn(x, interleaved=True), lambda: (heads(2, 5, 3, 6),)),
+    "turned at the end": (lambda x: turn(x, interleaved=False), lambda: (heads(2, 5, 3, 8),)),
+    "rebuilt": (
+        keys_and_values,
+        lambda: (drawn(2, 1, 1, 5, 3), drawn(2, 1, 1, 5, 2), drawn(12, 3), drawn(8, 3)),
+    ),
     "gated": (gated, lambda: (drawn(2, 3, 6), drawn(2, 3, 6))),
     "smooth gelu": (smooth_gelu, lambda: (drawn(2, 3, 6),)),
 }
@@ -89,11 +105,20 @@ def not_across(slope: Tensor, _: Tensor, inverse: Tensor, *__: int) -> Tensor:
     return slope.mul_(inverse)
 
 
-def wrong_way(out: Tensor, x: Tensor, turn: tuple[Tensor, Tensor], *, interleaved: bool) -> Tensor:
-    return true_turn(out, x, (turn[0], turn[1].abs()), interleaved=interleaved)
+def wrong_way(out: Tensor, x: Tensor, turn: tuple[Tensor, Tensor], *, interleaved: bool) -> None:
+    true_turn(out, x, (turn[0], turn[1].abs()), interleaved=interleaved)
 
 
 true_turn = turning.turn_into
+
+
+true_slopes = rebuilding.Rebuilt.backward
+
+
+def of_one_head(ctx: object, of_k: Tensor, of_v: Tensor) -> tuple[Tensor | None, ...]:
+    """The turned part of one head alone; all share it."""
+    latent, _, weight, layout = true_slopes(ctx, of_k, of_v)
+    return latent, of_k[:, :1, :1, :, 3:], weight, layout
 
 
 def half_slopes(ctx: object, slope: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,6 +134,14 @@ def half_slopes(ctx: object, slope: Tensor) -> tuple[Tensor, Tensor]:
         ("joined", lengths, "of_direction", not_across),
         ("turned, half", turning, "turn_into", wrong_way),
         ("turned, interleaved", turning, "turn_into", wrong_way),
+        ("turned at the end", turning, "turn_into", wrong_way),
+        (
+            "product, widening",
+            products,
+            "of_weight",
+            lambda s, x: products.rows_times(s.T, x.T) * 2,
+        ),
+        ("rebuilt", rebuilding.Rebuilt, "backward", staticmethod(of_one_head)),
         ("gated", gates.Gated, "backward", staticmethod(half_slopes)),
         (
             "product",

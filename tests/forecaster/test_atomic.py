@@ -139,7 +139,12 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert names(path) == ["old"]
 
 
-def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
+def test_what_killed_processes_left_is_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
     gone = 4_194_304  # the first number that Linux gives to no process
     dead = [f".tmp-{gone}-{'0' * 16}", f".tmp-{gone}-{'1' * 16}"]
     kept = [f".tmp-{os.getpid()}-{'0' * 16}", ".tmp-mine", f".tmp-{gone}-short", "x"]
@@ -149,6 +154,10 @@ def test_what_killed_processes_left_is_swept(tmp_path: Path) -> None:
     sweep(tmp_path)
     assert names(tmp_path) == sorted(kept)
     sweep(tmp_path / "nothing")
+    monkeypatch.setattr(os, "scandir", refuse)
+    sweep(tmp_path)
+    monkeypatch.undo()
+    assert names(tmp_path) == sorted(kept)
 
 
 def test_the_fault_injector_catches_a_writer_in_place(tmp_path: Path) -> None:

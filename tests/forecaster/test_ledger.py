@@ -9,7 +9,7 @@ import pytest
 
 from forecaster import ledger
 from forecaster.errors import LockedError, StorageError
-from forecaster.ledger import Trial, enter, read, refuse_damage
+from forecaster.ledger import Book, Trial, enter, read, refuse_damage
 from forecaster.store.lock import locked
 
 BASE = Trial(
@@ -78,9 +78,25 @@ def test_a_torn_line_swallows_nothing(tmp_path: Path) -> None:
     """A crash in the middle of a line: what was there is read, what comes is whole."""
     enter(tmp_path, BASE)
     path = tmp_path / ledger.NAME
-    path.write_bytes(path.read_bytes() + b'{"after": "')
-    book = enter(tmp_path, trial("b"))
-    assert len(book.trials) == 2
+    before = path.read_bytes()
+    enter(tmp_path, trial("b"))
+    after = path.read_bytes()
+    for size in range(len(before), len(after)):  # the last lacks its end alone
+        path.write_bytes(after[:size])
+        found = read(tmp_path)
+        assert (len(found.trials), found.damaged) == (1 + (size == len(after) - 1), ())
+        assert enter(tmp_path, trial("b")) == Book((BASE, trial("b")), ())
+        assert path.read_bytes().ljust(len(after), b"\n") == after
+    path.write_bytes(after[:-1])
+    enter(tmp_path, trial("c"))
+    assert (len(read(tmp_path).trials), read(tmp_path).damaged) == (3, ())
+
+
+def test_damage_that_is_not_at_the_end_is_refused(tmp_path: Path) -> None:
+    enter(tmp_path, BASE)
+    path = tmp_path / ledger.NAME
+    path.write_bytes(path.read_bytes() + b'{"after": "\n')
+    enter(tmp_path, trial("b"))
     found = read(tmp_path)
     assert (len(found.trials), found.damaged) == (2, (2,))
     with pytest.raises(StorageError, match=r"ledger\.jsonl: line 2 is damaged.*2 can be read"):

@@ -307,6 +307,18 @@ def test_another_place_is_never_overwritten(run: RunFolder, tmp_path: Path):
         report.write_report(run, garch_panel(1100, 2), out)
 
 
+def test_drafts_of_a_killed_report_go_with_the_next(copy: RunFolder):
+    gone = 4_194_304  # the first number that Linux gives to no process
+    dead, alive = (copy.path / f".tmp-{number}-{'0' * 16}" for number in (gone, os.getpid()))
+    for draft in (dead, alive):
+        draft.write_bytes(b"<html>")
+    report.write_report(copy, copy.path, copy.path.parent / "elsewhere.html")
+    assert dead.exists()  # nothing is touched but the folder that is written to
+    report.write_report(copy, copy.path)
+    assert not dead.exists()
+    assert alive.exists()
+
+
 def test_a_page_that_fails_costs_the_page_alone(
     copy: RunFolder, capsys: pytest.CaptureFixture[str]
 ):

@@ -147,8 +147,8 @@ def test_a_symbol_that_is_not_there(store: Store) -> None:
     with pytest.raises(DataError) as caught:
         store.panel(["APPL"])
     assert str(caught.value) == (
-        f"APPL at interval 1d is not in the store {store.root}; did you mean 'AAPL'?;"
-        " run `forecaster fetch APPL`"
+        f"APPL at interval 1d is not in the store {store.root}; did you mean 'AAPL'?"
+        " If not, fetch it: `forecaster fetch APPL --source yahoo`"
     )
     with pytest.raises(UsageError, match="interval '1day' is unknown"):
         store.load("AAPL", "1day")
