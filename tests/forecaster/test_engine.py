@@ -10,10 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from distributed import Client
-from engine_tasks import blas_threads, doubled, inverse, killed_always, killed_once, with_limit
+from engine_tasks import doubled, inverse, killed_always, killed_once, with_limit
 from panels import garch_panel
 from test_backtest import CONFIG, TINY, bytes_of
 
@@ -190,5 +189,12 @@ def test_a_task_that_was_not_finished_is_next_in_its_line():
 
 def test_one_process_has_one_thread_for_its_sums():
     """Loaded before: the environment alone would leave the library as many as there are cores."""
-    assert np.ones((64, 64)) @ np.ones(64) is not None
-    assert [n for _, n in Local(1).run([1], blas_threads)] == [1]
+    code = (
+        "import numpy; from forecaster.engine import Local; from engine_tasks import blas_threads;"
+        "print(*(n for _, n in Local(1).run([1], blas_threads)))"
+    )
+    roots = f"{HERE}{os.pathsep}{HERE.parents[1]}"
+    environment = os.environ | {"PYTHONPATH": roots, "OPENBLAS_NUM_THREADS": "2"}
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
