@@ -41,13 +41,14 @@ class Plan:
 
     @property
     def cells(self) -> list[Cell]:
-        """Later models first: learners take longest, and a long last cell leaves cores idle.
+        """Fold by fold, for its models ask for the same fits; in a fold later models first.
 
-        Candle paths are of the last fold alone, for heads that draw whole bars cost a training.
+        Learners take longest, and a long last cell leaves cores idle. Candle paths are of the last
+        fold alone, for heads that draw whole bars cost a training.
         """
         seeds = [None] * (len(self.folds) - 1) + [self.config.seed]
-        folds = list(zip(self.folds, seeds, strict=True))
-        return [Cell(fold, each, s) for each in reversed(self.forecasters) for fold, s in folds]
+        folds = zip(self.folds, seeds, strict=True)
+        return [Cell(fold, each, s) for fold, s in folds for each in reversed(self.forecasters)]
 
 
 def plan(
@@ -97,7 +98,7 @@ def execute(
         if on_cell and cell.name in done:
             on_cell(cell)
     work = partial(run_cell, plan.panel, plan.config.horizons, plan.run_id)
-    for cell, result in engine.run(missing, work):
+    for cell, result in engine.run(missing, work, alike=lambda cell: cell.fold.index):
         with stage("writing"):
             keep(run, result)
         if on_cell:

@@ -146,11 +146,14 @@ def _scored(
     # The labels of later sessions come from the calendar: they tell nothing of prices.
     keys = scores.question(panel, origins, asked.horizons)
     provenance = frames.Provenance(asked.run_id, fold, panel.interval)
-    table = frames.forecast_table(keys, forecast.whole, model, provenance)
+    quantiles = forecast.whole.quantile(scores.ASKED)  # once for both tables
+    told = quantiles[..., : len(frames.QUANTILES)]
+    table = frames.forecast_table(keys, forecast.whole, model, provenance, told)
     y, _ = scores.truth(panel, origins, asked.horizons)
     for name, part in forecast.parts:
         apart.add(name, keys.cutoff, part.logpdf(y))
-    return scores.with_truth(table, panel), scores.score(keys, forecast.whole, y, model, fold)
+    marks = scores.score(keys, forecast.whole, y, model, fold, quantiles)
+    return scores.with_truth(table, panel), marks
 
 
 def keep(run: RunFolder, result: CellResult) -> None:

@@ -1,7 +1,7 @@
 """The two tables of a run, predictions and scores: schemas, checks, bytes. Knows no actuals.
 
-N origins, H horizons. Readers need nothing of ours: names and types are those that Nixtla, Chronos
-and fev share. Key of a row, and order of a table: (model, target_name, unique_id, cutoff, h).
+N origins, H horizons. Names and types are those that Nixtla, Chronos and fev share. Key of a row,
+and order of a table: (model, target_name, unique_id, cutoff, h).
 """
 
 import io
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from forecaster.bars import Floats
 from forecaster.distributions import Distribution
 from forecaster.errors import DataError, StorageError
 from forecaster.key_order import in_key_order
@@ -96,26 +97,26 @@ class Provenance:
 
 
 def forecast_table(
-    keys: Keys, distribution: Distribution, model: str, provenance: Provenance
+    keys: Keys, law: Distribution, model: str, provenance: Provenance, known: Floats | None = None
 ) -> pa.Table:
-    """PREDICTIONS without actuals, checked and sorted.
+    """PREDICTIONS without actuals, checked and sorted; `known` are its quantiles [N, H, 13].
 
-    The point forecast is the median: it always exists (a t with df <= 1 has no mean), it is the
-    point that the mean absolute error asks for, and it stays the median when returns become prices.
+    The point forecast is the median: it always exists (a t with df <= 1 has no mean), it is what
+    the mean absolute error asks for, and it stays the median when returns become prices.
     """
-    if distribution.shape != keys.ds.shape:
-        raise DataError(f"{model}: forecasts {distribution.shape}, asked for {keys.ds.shape}")
-    size, quantiles = keys.ds.size, distribution.quantile(QUANTILES).reshape(-1, len(QUANTILES))
+    if law.shape != keys.ds.shape:
+        raise DataError(f"{model}: forecasts {law.shape}, asked for {keys.ds.shape}")
+    found = (law.quantile(QUANTILES) if known is None else known).reshape(-1, len(QUANTILES))
     columns = keys.columns() | {
-        "y": pa.nulls(size, pa.float64()),
-        "target_name": pa.repeat(TARGET, size),
-        "model": pa.repeat(model, size),
-        "predictions": quantiles[:, QUANTILES.index(0.5)],
-        "run_id": pa.repeat(provenance.run_id, size),
-        "fold": np.full(size, provenance.fold, dtype=np.int32),
-        "interval": pa.repeat(provenance.interval, size),
+        "y": pa.nulls(len(found), pa.float64()),
+        "target_name": pa.repeat(TARGET, len(found)),
+        "model": pa.repeat(model, len(found)),
+        "predictions": found[:, QUANTILES.index(0.5)],
+        "run_id": pa.repeat(provenance.run_id, len(found)),
+        "fold": np.full(len(found), provenance.fold, dtype=np.int32),
+        "interval": pa.repeat(provenance.interval, len(found)),
     }
-    columns |= {str(level): quantiles[:, i] for i, level in enumerate(QUANTILES)}
+    columns |= {str(level): found[:, i] for i, level in enumerate(QUANTILES)}
     return table_of(columns, PREDICTIONS)
 
 
@@ -155,9 +156,8 @@ def checked(table: pa.Table) -> pa.Table:
 
 def to_parquet_bytes(table: pa.Table, metadata: Mapping[str, Any]) -> bytes:
     """One parquet file; the same content gives the same bytes. `metadata` becomes JSON."""
-    out = io.BytesIO()
-    table = checked(table.replace_schema_metadata(None)).replace_schema_metadata(told(metadata))
-    pq.write_table(table, out, compression="zstd")
+    out, table = io.BytesIO(), checked(table.replace_schema_metadata(None))
+    pq.write_table(table.replace_schema_metadata(told(metadata)), out, compression="zstd")
     return out.getvalue()
 
 
@@ -181,7 +181,7 @@ def read(source: Path | bytes, schema: pa.Schema = PREDICTIONS) -> pa.Table:
 
 
 def metadata(table: pa.Table) -> dict[str, Any]:
-    """What `to_parquet_bytes` was given and what it adds; empty for a foreign table."""
+    """What `to_parquet_bytes` was given and adds; empty for a foreign table."""
     return json.loads((table.schema.metadata or {}).get(b"forecaster", b"{}"))
 
 

@@ -120,15 +120,44 @@ def _fit_horizon(x: Floats, ratio: Floats, horizon: int) -> _Boosted:
     x, ratio, size = x[::step], ratio[::step], size[::step]
     if len(ratio) < FEWEST:
         return _Boosted(None, (), width, fit_empirical_shape(ratio / width))
-    scale = _grown(SCALE_TREES, x, np.maximum(size, STILL * width), horizon)
+    # Nobody's volume, say: scikit-learn falls over a column that has no value at all.
+    x = np.where(np.isnan(x).all(axis=0), 0.0, x)
+    bins = Bins()
+    scale = grow(SCALE_TREES, x, np.maximum(size, STILL * width), horizon, bins)
     z = ratio / scale.predict(x)
     quantiles = tuple(
-        _grown({**QUANTILE_TREES, "quantile": level}, x, z, horizon) for level in LEVELS9
+        grow({**QUANTILE_TREES, "quantile": level}, x, z, horizon, bins) for level in LEVELS9
     )
     return _Boosted(scale, quantiles, width, fit_empirical_shape(z))
 
 
-def _grown(trees: dict[str, Any], x: Floats, y: Floats, horizon: int) -> Any:
+class Bins:
+    """The histogram bins of the rows that ten models of a horizon grow on: cut once, not ten times.
+
+    scikit-learn cuts them from the rows alone, by draws of the same seed, so they are the same; if
+    a version of it asks for its bins elsewhere, each model cuts its own again.
+    """
+
+    def __init__(self) -> None:
+        self._cut: Any = None
+
+    def into(self, trees: Any) -> Any:
+        """The estimator, which finds the bins here or leaves them."""
+        cut = getattr(trees, "_bin_data", None)
+        if cut is None:
+            return trees
+
+        def shared(*args: Any, **options: Any) -> Any:
+            if self._cut is None:
+                self._cut = cut(*args, **options), trees._bin_mapper
+            rows, trees._bin_mapper = self._cut
+            return rows
+
+        trees._bin_data = shared
+        return trees
+
+
+def grow(trees: dict[str, Any], x: Floats, y: Floats, horizon: int, bins: Bins) -> Any:
     """Fewer trees of wider leaves for longer horizons: their targets overlap and tell less."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -136,9 +165,10 @@ def _grown(trees: dict[str, Any], x: Floats, y: Floats, horizon: int) -> Any:
     settings = {"early_stopping": False, "random_state": 0, **trees}
     settings["max_iter"] = max(1, round(trees["max_iter"] / root))
     leaf = max(20, int(min(LEAF_SHARE * root, 0.25) * len(y)))
-    # Nobody's volume, say: scikit-learn falls over a column that has no value at all.
-    x = np.where(np.isnan(x).all(axis=0), 0.0, x)
-    return HistGradientBoostingRegressor(**settings, min_samples_leaf=leaf).fit(x, y)
+    grown = HistGradientBoostingRegressor(**settings, min_samples_leaf=leaf)
+    bins.into(grown).fit(x, y)
+    vars(grown).pop("_bin_data", None)  # the rows are not needed any more
+    return grown
 
 
 def _inputs(bars: Bars) -> Floats:

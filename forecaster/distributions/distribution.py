@@ -4,7 +4,7 @@ N origins, H horizons, Q quantile levels. The unit of y is the target's (for log
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -90,6 +90,22 @@ def taken(whole: Some, rows: NDArray[Any], shared: Collection[str] = ()) -> Some
         else:
             vars(out)[name] = held[rows]
     return out
+
+
+def once_a_run(f: Callable[[Floats, Floats], Floats], a: Floats, b: Floats) -> Floats:
+    """F(a, b) of a [N, H] and b [..., N, H], found once for origins in a row with equal values.
+
+    A symbol's origins share a shape, and levels are the same for all: the same bits, sooner.
+    """
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    a, b = np.broadcast_to(a, shape), np.broadcast_to(b, shape)
+    new = (a[..., 1:, :] != a[..., :-1, :]) | (b[..., 1:, :] != b[..., :-1, :])
+    new = new.any(axis=(*range(len(shape) - 2), -1))
+    starts = np.append(0, np.flatnonzero(new) + 1)
+    if 2 * len(starts) > shape[-2]:
+        return f(a, b)
+    found = f(a[..., starts, :], b[..., starts, :])
+    return np.repeat(found, np.diff(np.append(starts, shape[-2])), axis=-2)
 
 
 def at_bins(values: Floats, bins: NDArray[np.int64]) -> Floats:

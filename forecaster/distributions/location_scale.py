@@ -17,6 +17,7 @@ from forecaster.distributions.distribution import (
     Distribution,
     Floats,
     finite,
+    once_a_run,
     positive,
     require,
     taken,
@@ -128,7 +129,7 @@ class StudentT(LocationScale):
 
     def ppf(self, u: Floats) -> Floats:
         """U [..., N, H] -> y."""
-        return self.loc + self.scale * special.stdtrit(self.df, u)
+        return self.loc + self.scale * once_a_run(special.stdtrit, self.df, np.asarray(u))
 
     def crps(self, y: Floats) -> Floats:
         """y [N, H] -> unit of y. Raises ValueError for df <= 1, where it is infinite."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from forecaster.distributions.distribution import Floats, require
+from forecaster.distributions.distribution import Floats, once_a_run, require
 from forecaster.distributions.location_scale import MAX_DF, LocationScale
 
 
@@ -108,7 +108,7 @@ class SkewT(LocationScale):
         mode, s1, s2, p = self._pieces
         left = u < p
         tail = np.where(left, u / (2 * p), (1 - u) / (2 * (1 - p)))
-        distance = special.stdtrit(self.df, tail)
+        distance = once_a_run(special.stdtrit, self.df, tail)
         return mode + np.where(left, s1 * distance, -s2 * distance)
 
     def crps(self, y: Floats) -> Floats:

@@ -8,13 +8,13 @@ independent e, the expected variance k bars on is a product of means of exp(beta
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from arch import arch_model
+from arch.univariate import EGARCH, SkewStudent
 
 from forecaster.bars import Floats
+from forecaster.econometrics.arch_fit import most_likely
 from forecaster.econometrics.garch import (
     KEPT,
     LARGEST_MEAN,
@@ -43,15 +43,36 @@ class Egarch:
     shocks: Floats  # [n]
 
     def next_variance(self, log_return: Floats) -> Floats:
-        """[T] variance of the bar after each; a NaN return has no shock. Causal."""
-        out, log_variance = np.empty(len(log_return)), math.log(self.start)
-        for t, r in enumerate(log_return.tolist()):
+        """[T] variance of the bar after each; a NaN return has no shock. Causal.
+
+        By arch's compiled recursion up to the first return that it knows no rule for, the first of
+        all excepted: one that is unknown or beyond LARGEST_SHOCK.
+        """
+        out = self._plain(log_return)
+        done = len(out)
+        out.resize(len(log_return))
+        log_variance = float(out[done - 1]) if done else math.log(self.start)
+        for t, r in enumerate(log_return[done:].tolist(), done):
             e = (r - self.mu) * math.exp(-0.5 * log_variance)
             e = max(-LARGEST_SHOCK, min(e, LARGEST_SHOCK))
             news = 0.0 if math.isnan(r) else self.alpha * (abs(e) - CENTRE) + self.gamma * e
             log_variance = self.omega + news + self.beta * log_variance
             out[t] = log_variance
         return np.exp(out)
+
+    def _plain(self, log_return: Floats) -> Floats:
+        """Log variances after bars 0, 1, ... as long as nothing but bar 0 is odd."""
+        if not len(log_return) or math.isfinite(log_return[0]):
+            return np.empty(0)
+        # A residual counts for the variance after it: the last is not used.
+        e = np.append(log_return[1:] - self.mu, 0.0)
+        variance, free = np.empty(len(e)), np.tile([1e-300, 1e300], (len(e), 1))
+        parameters = np.array([self.omega, self.alpha, self.gamma, self.beta])
+        EGARCH(1, 1, 1).compute_variance(parameters, e, variance, math.log(self.start), free)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            plain = np.abs(e[:-1]) < LARGEST_SHOCK * np.sqrt(variance[:-1])
+        odd = np.flatnonzero(~plain)
+        return np.log(variance[: odd[0] + 1 if len(odd) else len(e)])
 
     def cumulative_variance(self, next_variance: Floats, horizon: int) -> Floats:
         """Sum of the expected variances of the next `horizon` bars."""
@@ -77,18 +98,15 @@ def fit_egarch(log_return: Floats) -> Egarch | None:
 
 
 def _fit_once(r: Floats) -> Egarch | None:
-    """One call of arch, and the guard."""
-    model = arch_model(PER_CENT * r, vol="EGARCH", p=1, o=1, q=1, dist="skewt", rescale=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the flag says it, and the guard reads the flag
-        result = model.fit(disp="off", show_warning=False)
-    mu, omega, alpha, gamma, beta = (float(x) for x in result.params.iloc[:5])
+    """One search, and the guard."""
+    result = most_likely(PER_CENT * r, EGARCH(1, 1, 1), SkewStudent())
+    mu, omega, alpha, gamma, beta = result.parameters[:5].tolist()
     # ln of a variance in per cent squared: the unit moves the constant.
     omega -= (1 - beta) * 2 * math.log(PER_CENT)
-    shocks = np.asarray(result.std_resid)
+    shocks = result.shocks
     known = np.isfinite([mu, omega, alpha, gamma, beta]).all() and np.isfinite(shocks).all()
     sound = (
-        result.convergence_flag == 0
+        result.converged
         and known
         and abs(mu / PER_CENT) <= LARGEST_MEAN
         and abs(beta) <= LARGEST_PERSISTENCE

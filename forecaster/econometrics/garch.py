@@ -5,15 +5,15 @@ variance[t+1] = omega + (alpha + gamma 1{r[t] < mu}) (r[t] - mu)^2 + beta varian
 gamma = 0: Bollerslev (1986, 1987); else Glosten, Jagannathan and Runkle (JF 1993).
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from arch import arch_model
+from arch.univariate import GARCH, SkewStudent, StudentsT
 from scipy.signal import lfilter
 
 from forecaster.bars import Floats
+from forecaster.econometrics.arch_fit import most_likely
 from forecaster.econometrics.memo import remembered
 
 Law = Literal["garch-t", "gjr-skew-t"]
@@ -82,17 +82,14 @@ def returns_to_fit(log_return: Floats) -> tuple[Floats, ...]:
 
 
 def _fit_once(r: Floats, law: Law) -> Garch | None:
-    """One call of arch, and the guard."""
-    o, dist = (0, "t") if law == "garch-t" else (1, "skewt")
-    model = arch_model(PER_CENT * r, vol="GARCH", p=1, o=o, q=1, dist=dist, rescale=False)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the flag says it, and the guard reads the flag
-        result = model.fit(disp="off", show_warning=False)
-    mu, omega, alpha, *gamma, beta = (float(x) for x in result.params.iloc[: 4 + o])
+    """One search, and the guard."""
+    o, shape = (0, StudentsT()) if law == "garch-t" else (1, SkewStudent())
+    result = most_likely(PER_CENT * r, GARCH(1, o, 1), shape)
+    mu, omega, alpha, *gamma, beta = result.parameters[: 4 + o].tolist()
     leverage = gamma[0] if gamma else 0.0
     fitted = Garch(mu / PER_CENT, omega / PER_CENT**2, alpha, beta, float(np.var(r)), leverage)
     sound = (
-        result.convergence_flag == 0
+        result.converged
         and np.isfinite([mu, omega, alpha, leverage, beta]).all()
         and abs(fitted.mu) <= LARGEST_MEAN
         and fitted.omega > 0

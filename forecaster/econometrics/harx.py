@@ -30,7 +30,8 @@ from forecaster.stages import stage
 # overlap, and say less than their number. From earlier experiments on 2006-2011.
 RHO = 400.0
 ITERATIONS = 200
-KEPT = 64  # fits, of a few kilobytes
+KEPT = 64  # fits of all symbols, of a few kilobytes each
+KEPT_SHAPES = 16384  # of one symbol and horizon, of four numbers: a fold of hundreds of symbols
 WIDEST_LOG = 40.0  # of ln sigma: keeps trial steps of the search finite
 
 
@@ -67,6 +68,10 @@ class Harx:
 @remembered(KEPT)
 def fit_harx(sample: Sample, rho: float) -> Harx:
     """The most likely coefficients under the shrinkage rho (0: own, infinity: pooled)."""
+    return _most_likely(sample, rho)
+
+
+def _most_likely(sample: Sample, rho: float) -> Harx:
     s, f = len(sample.symbols), sample.x.shape[1]
     own = np.isfinite(rho)
     spread = [np.std(sample.r[rows]) for rows in sample.rows]
@@ -100,12 +105,13 @@ def fit_horizons(history: Panel, horizons: Sequence[int], rho: float = RHO) -> t
     return tuple(models)
 
 
+@remembered(KEPT_SHAPES)
 def fit_skew(z: Floats) -> tuple[float, float, float, float]:
     """(loc, scale, skew, df) of the skewed t of z [n]: a HARX without regressors."""
     known = z[np.isfinite(z)]
     if len(known) < FEWEST:
         return 0.0, 1.0, 0.0, 5.0
-    fitted = fit_harx(sample_of(("",), [np.empty((len(known), 0))], [known]), math.inf)
+    fitted = _most_likely(sample_of(("",), [np.empty((len(known), 0))], [known]), math.inf)
     scale = float(np.exp(fitted.intercept[0]))
     return fitted.loc * scale, scale, fitted.skew, fitted.df
 

@@ -7,7 +7,7 @@ objects as pickles, so whoever reaches a scheduler owns its workers: keep it in 
 import hashlib
 import platform
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -43,7 +43,10 @@ class Cluster:
         return f"the workers of {self.address}"
 
     def run(
-        self, tasks: Sequence[Task], work: Callable[[Task], Result]
+        self,
+        tasks: Sequence[Task],
+        work: Callable[[Task], Result],
+        alike: Callable[[Task], Hashable] | None = None,  # noqa: ARG002  dask places tasks
     ) -> Iterator[tuple[Task, Result]]:
         """As `Engine.run`. A worker that dies costs what it was at; others may join meanwhile.
 

@@ -3,12 +3,15 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from threadpoolctl import threadpool_limits
+
+from forecaster.engine.lines import Lines
 from forecaster.errors import ForecasterError
 
 Task = TypeVar("Task")
@@ -32,42 +35,65 @@ class Local:
         return f"{self.jobs} process{'es' * (self.jobs > 1)}"
 
     def run(
-        self, tasks: Sequence[Task], work: Callable[[Task], Result]
+        self,
+        tasks: Sequence[Task],
+        work: Callable[[Task], Result],
+        alike: Callable[[Task], Hashable] | None = None,
     ) -> Iterator[tuple[Task, Result]]:
         """As `Engine.run`. Raises ForecasterError where processes die again and again."""
         one_thread()
         if self.jobs == 1 or len(tasks) < 2:
             for task in tasks:
-                yield task, work(task)
+                # Libraries were loaded before: the environment comes too late for their threads,
+                # which cost more than they do in searches over a few numbers.
+                with threadpool_limits(1, user_api="blas"):
+                    result = work(task)
+                yield task, result
             return
-        left, deaths = dict(enumerate(tasks)), 0
-        while left:
-            try:
-                for number, result in self._pooled(left, work):
-                    deaths = 0
-                    yield left.pop(number), result
-            except BrokenProcessPool:
-                deaths += 1
-                if deaths == MOST_DEATHS:
-                    raise ForecasterError(
-                        f"a process was killed {deaths} times in a row, out of memory perhaps:"
-                        f" {len(left)} of {len(tasks)} cells are left; resume with fewer --jobs"
-                    ) from None
+        for number, result in _pooled(tasks, Lines(tasks, alike), work, self.jobs):
+            yield tasks[number], result
 
-    def _pooled(
-        self, left: dict[int, Task], work: Callable[[Task], Result]
-    ) -> Iterator[tuple[int, Result]]:
-        """(number, result) of tasks, from processes that live as long as all of them do."""
-        context = multiprocessing.get_context("spawn")
-        count = min(self.jobs, len(left))
-        pool = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work,))
-        try:
-            futures = {pool.submit(_do, task): number for number, task in left.items()}
-            for future in as_completed(futures):
-                # Its number is taken out: a future that is kept keeps its result, a table or two.
-                yield futures.pop(future), future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+
+def _pooled(
+    tasks: Sequence[Task], lines: Lines, work: Callable[[Task], Result], jobs: int
+) -> Iterator[tuple[int, Result]]:
+    """(number, result) of tasks, from processes that live as long as all of them do."""
+    processes = {i: _process(work) for i in range(min(jobs, len(tasks)))}
+    at: dict[Future[Result], tuple[int, int]] = {}  # (process, number) of what is being done
+    deaths, left = 0, len(tasks)
+    try:
+        while left:
+            free = processes.keys() - {i for i, _ in at.values()}
+            given = [(i, lines.next(i)) for i in sorted(free)]
+            at |= {processes[i].submit(_do, tasks[n]): (i, n) for i, n in given if n is not None}
+            for future in wait(at, return_when=FIRST_COMPLETED).done:
+                # Taken out: a future that is kept keeps its result, a table or two.
+                process, number = at.pop(future)
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    deaths += 1
+                    if deaths == MOST_DEATHS:
+                        raise ForecasterError(
+                            f"a process was killed {deaths} times in a row, out of memory perhaps:"
+                            f" {left} of {len(tasks)} cells are left; resume with fewer --jobs"
+                        ) from None
+                    processes[process].shutdown(wait=False)
+                    processes[process] = _process(work)
+                    lines.back(number)
+                    continue
+                deaths, left = 0, left - 1
+                del future
+                yield number, result
+    finally:
+        for each in processes.values():
+            each.shutdown(wait=False, cancel_futures=True)
+
+
+def _process(work: Callable[[Any], Any]) -> ProcessPoolExecutor:
+    """One process that begins with the work."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, context, initializer=_begin, initargs=(work,))
 
 
 def one_thread() -> None:

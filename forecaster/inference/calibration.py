@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from forecaster.bars import Floats
 from forecaster.frames import RISK_LEVELS
@@ -25,7 +25,7 @@ def kupiec(hits: NDArray[np.bool_], level: float) -> float:
 
     Source: Kupiec, Techniques for verifying the accuracy of risk models (J. Derivatives 1995).
     """
-    return float(stats.chi2.sf(_kupiec_ratio(hits, level), 1))
+    return float(special.chdtrc(1, max(_kupiec_ratio(hits, level), 0.0)))
 
 
 def christoffersen(hits: NDArray[np.bool_], level: float) -> float:
@@ -41,7 +41,7 @@ def christoffersen(hits: NDArray[np.bool_], level: float) -> float:
         if which.any()
     )
     ratio = _kupiec_ratio(hits, level) + 2 * (move - stay)
-    return float(stats.chi2.sf(max(ratio, 0.0), 2))
+    return float(special.chdtrc(2, max(ratio, 0.0)))
 
 
 def berkowitz(pit: Floats) -> float:
@@ -50,14 +50,14 @@ def berkowitz(pit: Floats) -> float:
     Source: Berkowitz, Testing density forecasts (J. Business and Economic Statistics 2001), the
     likelihood ratio of mean 0, variance 1, no memory, conditional on the first.
     """
-    z = stats.norm.ppf(np.clip(pit, EDGE, 1 - EDGE))
+    z = special.ndtri(np.clip(pit, EDGE, 1 - EDGE))
     now, before = z[1:], z[:-1]
     spread = before - before.mean()
     slope = spread @ now / max(spread @ spread, EDGE)
     error = now - now.mean() - slope * spread
     variance = max(float(error @ error) / len(now), EDGE)
     ratio = now @ now - len(now) * (1 + np.log(variance))
-    return float(stats.chi2.sf(max(ratio, 0.0), 3))
+    return float(special.chdtrc(3, max(ratio, 0.0)))
 
 
 def calibration(rows: pd.DataFrame, h: int) -> dict[str, Any]:
@@ -130,8 +130,9 @@ def _rejected(rows: pd.DataFrame, h: int) -> dict[str, int]:
     """How many symbols each likelihood-ratio test rejects at 5 %, and of how many."""
     names = ["berkowitz", *(f"{t}_{a}" for a in RISK_LEVELS for t in ("kupiec", "christoffersen"))]
     counts = dict.fromkeys(["symbols", *names], 0)
-    for _, own in rows.groupby("unique_id", observed=True):
-        pit = own.sort_values("cutoff")["pit"].to_numpy()[::h]
+    every, cutoff = rows["pit"].to_numpy(), rows["cutoff"].to_numpy()
+    for own in rows.groupby("unique_id", observed=True).indices.values():
+        pit = every[own[np.argsort(cutoff[own])]][::h]
         if len(pit) < fewest(1):
             continue
         p = [berkowitz(pit)]

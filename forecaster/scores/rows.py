@@ -13,14 +13,23 @@ from forecaster.bars import Floats
 from forecaster.distributions import Distribution
 from forecaster.errors import DataError
 from forecaster.frames import PINBALL_LEVELS, RISK_LEVELS, SCORES, TARGET, Keys, table_of
-from forecaster.scores.risk import fz0, spread
+from forecaster.scores.risk import ASKED, fz0, spread
 
 COVERAGES = (50, 80, 90, 95, 99)  # per cent, of central intervals
 PIT_BINS = 10
 
 
-def score(keys: Keys, distribution: Distribution, y: Floats, model: str, fold: int) -> pa.Table:
+def score(
+    keys: Keys,
+    distribution: Distribution,
+    y: Floats,
+    model: str,
+    fold: int,
+    quantiles: Floats | None = None,
+) -> pa.Table:
     """SCORES of a model's forecasts [N, H]. Rows with y NaN are pending: left out, to be counted.
+
+    `quantiles` [N, H, Q] at ASKED where they are known already.
 
     pinball at level a: (a - 1{y < q}) (y - q), in the unit of y.
     """
@@ -29,7 +38,7 @@ def score(keys: Keys, distribution: Distribution, y: Floats, model: str, fold: i
             f"{model}: {distribution.shape} forecasts, {y.shape} outcomes, {keys.ds.shape} keys"
         )
     known = ~np.isnan(y).ravel()
-    shape = spread(distribution)
+    shape = spread(distribution.quantile(ASKED) if quantiles is None else quantiles)
     error = y[..., None] - shape.quantiles
     pinball = np.where(error < 0, np.array(PINBALL_LEVELS) - 1, PINBALL_LEVELS) * error
     columns = keys.columns() | {

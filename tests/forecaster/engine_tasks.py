@@ -34,3 +34,9 @@ def with_limit(n: int) -> tuple[int, int]:
     from threadpoolctl import threadpool_info
 
     return n, max((each["num_threads"] for each in threadpool_info()), default=1)
+
+
+def blas_threads(_: int) -> int:
+    from threadpoolctl import threadpool_info
+
+    return max(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")

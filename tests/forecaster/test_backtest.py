@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
         workflows.run_backtest(plan, run, Local(1), workflows.Watch(said.append, lambda *_: None))
     assert run.read_json("status.json")["state"] == "interrupted"
     assert said == [
-        f"interrupted: 1 of {len(plan.cells)} cells are kept;"
+        f"interrupted: 3 of {len(plan.cells)} cells are kept;"
         f" go on with: forecaster backtest --resume {run.path}"
     ]
     monkeypatch.setattr(Interrupts, "fit", RandomWalk.fit)
@@ -91,7 +91,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
         backtest, "run_cell", lambda *a: computed.append(a[-1].name) or run_cell(*a)
     )
     backtest.execute(plan, run, Local(1))
-    assert len(computed) == len(plan.cells) - 1
+    assert len(computed) == len(plan.cells) - 3
     whole = RunFolder.create(tmp_path / "whole", "backtest", CONFIG)
     backtest.execute(plan, whole, Local(1))
     assert bytes_of(run) == bytes_of(whole)

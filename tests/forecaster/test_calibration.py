@@ -15,7 +15,7 @@ from forecaster.inference.calibration import (
     kupiec,
     rank_correlation,
 )
-from forecaster.scores.risk import fz0, qlike, spread
+from forecaster.scores.risk import ASKED, fz0, qlike, spread
 
 Test = Callable[[np.ndarray], float]
 TESTS: dict[str, Test] = {
@@ -115,7 +115,7 @@ def test_rank_correlation_is_spearmans_a_date() -> None:
 @pytest.mark.parametrize("df", [3.0, 5.0, 40.0])
 def test_spread_by_closed_form(df: float) -> None:
     one = np.ones((1, 1))
-    found = spread(StudentT(0 * one, one, df * one))
+    found = spread(StudentT(0 * one, one, df * one).quantile(ASKED))
     q = stats.t.ppf([0.01, 0.05], df)
     tail = -stats.t.pdf(q, df) * (df + q**2) / (df - 1) / np.array([0.01, 0.05])
     assert found.variance[0, 0] == pytest.approx(df / (df - 2), rel=2e-3)

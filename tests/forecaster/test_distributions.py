@@ -23,6 +23,7 @@ from forecaster.distributions import (
     StudentT,
     bin_masses,
 )
+from forecaster.distributions.distribution import once_a_run
 
 Score = Callable[[Distribution, Floats], Floats]
 
@@ -406,3 +407,19 @@ def test_a_year_of_forecasts_takes_seconds() -> None:
     for d in (tokens, samples):
         assert np.isfinite([d.logpdf(y), d.crps(y), d.pit(y), d.quantile([0.5])[..., 0]]).all()
     assert time.perf_counter() - start < 8
+
+
+def test_quantiles_of_equal_shapes_are_found_once_and_are_the_same_bits():
+    """Runs of origins of one symbol, then the same origins one by one. Planted: a run too long."""
+    rng = np.random.default_rng(8)
+    df, skew = (np.repeat(rng.uniform(*ends, (3, 2)), 5, axis=0) for ends in ((3, 9), (-0.4, 0.4)))
+    loc, scale = rng.normal(size=(15, 2)), rng.uniform(1, 2, (15, 2))
+    levels, asked = [0.001, 0.3, 0.9], []
+    for law in (StudentT(loc, scale, df), SkewT(loc, scale, skew, df)):
+        alone = [law.take(np.array([i])).quantile(levels) for i in range(15)]
+        assert (law.quantile(levels) == np.concatenate(alone)).all()
+    once_a_run(lambda a, b: asked.append(a.shape) or a + b, df, np.ones((4, 1, 1)))
+    assert asked == [(4, 3, 2)]
+    df[4, 1] = 2.5  # the last of a run has another shape
+    law = StudentT(loc, scale, df)
+    assert (law.quantile(levels)[4] == law.take(np.array([4])).quantile(levels)[0]).all()

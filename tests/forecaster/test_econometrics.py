@@ -1,13 +1,13 @@
 """Shapes and GARCH against scipy, arch, and parameters that we chose ourselves."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from arch import arch_model
 from panels import garch_returns
 from scipy import stats
 
 from forecaster.econometrics import garch as garch_module
+from forecaster.econometrics.arch_fit import Fit
 from forecaster.econometrics.garch import Garch, fit_garch
 from forecaster.econometrics.student_t import FEWEST, Shape, fit_shape
 
@@ -41,7 +41,8 @@ def test_the_recursion_is_archs():
     r = garch_returns(1500, 3)
     fitted = fit_garch(r)
     assert fitted is not None
-    theirs = arch_model(100 * r, vol="GARCH", p=1, q=1, dist="t", rescale=False).fit(disp="off")
+    at = [100 * fitted.mu, 1e4 * fitted.omega, fitted.alpha, fitted.beta, 6.0]
+    theirs = arch_model(100 * r, vol="GARCH", p=1, q=1, dist="t", rescale=False).fix(at)
     ours = np.sqrt(fitted.next_variance(r))
     # From bar 500 on the two start values are forgotten.
     np.testing.assert_allclose(100 * ours[500:-1], theirs.conditional_volatility[501:], rtol=1e-6)
@@ -72,15 +73,11 @@ def test_returns_without_life_have_no_garch(r: np.ndarray):
 def test_an_exploded_fit_is_refused_and_clipped_returns_are_tried(monkeypatch: pytest.MonkeyPatch):
     tried = []
 
-    class Exploded:
-        convergence_flag = 4
-        params = pd.Series({"mu": -9.5e8, "omega": 1.0, "alpha[1]": 0.1, "beta[1]": 0.8})
-
-    def model(r: np.ndarray, **_: object):
+    def exploded(r: np.ndarray, *_: object) -> Fit:
         tried.append(np.abs(r).max())
-        return type("Model", (), {"fit": lambda *_, **__: Exploded})()
+        return Fit(np.array([-9.5e8, 1.0, 0.1, 0.8, 5.0]), r, True, 0.0, 50.0)
 
-    monkeypatch.setattr(garch_module, "arch_model", model)
+    monkeypatch.setattr(garch_module, "most_likely", exploded)
     r = np.r_[garch_returns(500, 2), -0.73]
     assert fit_garch(r) is None
     assert tried[0] == pytest.approx(73.0)

@@ -12,7 +12,13 @@ from threadpoolctl import threadpool_limits
 from forecaster.bars import Panel
 from forecaster.baselines import BASELINES
 from forecaster.baselines import skewed as skewed_module
-from forecaster.baselines.boosted import BoostedQuantiles
+from forecaster.baselines.boosted import (
+    QUANTILE_TREES,
+    SCALE_TREES,
+    Bins,
+    BoostedQuantiles,
+    grow,
+)
 from forecaster.baselines.expanding import ExpandingGaussian, Seasonal, season_of
 from forecaster.distributions import ParetoTailed
 from forecaster.econometrics import memo
@@ -74,7 +80,9 @@ def test_egarch_is_archs():
     fitted = fit_egarch(r)
     assert fitted is not None
     model = arch_model(100 * r, vol="EGARCH", p=1, o=1, q=1, dist="skewt", rescale=False)
-    theirs = model.fit(disp="off")
+    omega = fitted.omega + (1 - fitted.beta) * 2 * np.log(100)  # of per cents
+    at = [100 * fitted.mu, omega, fitted.alpha, fitted.gamma, fitted.beta, 8.0, 0.0]
+    theirs = model.fix(at)
     variance = fitted.next_variance(r)
     ours = 100 * np.sqrt(variance[500:-1])
     np.testing.assert_allclose(ours, theirs.conditional_volatility[501:], rtol=1e-9)
@@ -130,6 +138,20 @@ def test_boosted_quantiles_do_not_cross_and_do_not_depend_on_threads():
         assert getattr(one, name).tobytes() == getattr(two, name).tobytes()
     assert one.knots.std(axis=0).min() > 0  # it does look at its inputs
     assert fitted.notes == ()
+
+
+def test_trees_of_shared_bins_are_those_of_their_own():
+    """Bit by bit, on more rows than bins are counted on. Planted: bins of other rows."""
+    rng = np.random.default_rng(5)
+    x = rng.standard_normal((201_000, 2))
+    x[:9, 1] = np.nan
+    y, shared = np.abs(x[:, 0] + rng.standard_normal(len(x))), Bins()
+    for trees in (SCALE_TREES, {**QUANTILE_TREES, "quantile": 0.2}):
+        few = {**trees, "max_iter": 2}
+        alone = grow(few, x, y, 1, Bins()).predict(x)
+        assert (grow(few, x, y, 1, shared).predict(x) == alone).all()
+    planted = grow(few, x[::-1], y, 1, shared).predict(x[::-1])
+    assert (planted != grow(few, x[::-1], y, 1, Bins()).predict(x[::-1])).any()
 
 
 def test_boosted_quantiles_without_enough_rows_are_one_shape_and_say_so():

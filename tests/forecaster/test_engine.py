@@ -20,6 +20,7 @@ from forecaster import backtest
 from forecaster.baselines import choose
 from forecaster.cli import run as command
 from forecaster.engine import Cluster, Engine, Local, cluster
+from forecaster.engine.lines import Lines
 from forecaster.errors import ForecasterError, ProviderError, UsageError
 from forecaster.learner import BackboneForecaster
 from forecaster.protocol import Forecaster
@@ -155,3 +156,45 @@ def test_two_places_are_one_too_many(capsys: pytest.CaptureFixture[str], tmp_pat
     words = ["backtest", "--jobs", "2", "--scheduler", "tcp://127.0.0.1:9", "--dry-run"]
     assert command([*words, "--store", str(tmp_path)]) == 2
     assert "give one of them" in capsys.readouterr().err
+
+
+def test_tasks_that_share_work_meet_in_one_process():
+    """Planted: without `alike` two processes take turns at every line."""
+    tasks = [(fold, model) for fold in range(3) for model in range(4)]
+
+    def turns(lines: Lines) -> list[tuple[int, int]]:
+        """(process, task) where two processes take one task each in turn, to the end."""
+        done = [(i, lines.next(i)) for _ in range(6) for i in range(2)]
+        assert [lines.next(i) for i in range(2)] == [None, None]
+        return [(i, n) for i, n in done if n is not None]
+
+    def homes(done: list[tuple[int, int]]) -> list[int]:
+        """How many processes were at each line."""
+        return [len({i for i, n in done if tasks[n][0] == fold}) for fold in range(3)]
+
+    met = turns(Lines(tasks, lambda task: task[0]))
+    assert sorted(n for _, n in met) == list(range(12))
+    assert homes(met) == [1, 1, 2]  # the third is begun by one and ended by both
+    assert [n for i, n in met if i == 0] == [0, 1, 2, 3, 8, 9]
+    assert [n for i, n in met if i == 1] == [4, 5, 6, 7, 11, 10]
+    assert homes(turns(Lines(tasks))) == [2, 2, 2]
+
+
+def test_a_task_that_was_not_finished_is_next_in_its_line():
+    lines = Lines("abc", lambda letter: letter == "c")
+    assert [lines.next(0), lines.next(1), lines.next(0)] == [0, 2, 1]
+    lines.back(1)
+    assert [lines.next(0), lines.next(0)] == [1, None]
+
+
+def test_one_process_has_one_thread_for_its_sums():
+    """Loaded before: the environment alone would leave the library as many as there are cores."""
+    code = (
+        "import numpy; from forecaster.engine import Local; from engine_tasks import blas_threads;"
+        "print(*(n for _, n in Local(1).run([1], blas_threads)))"
+    )
+    roots = f"{HERE}{os.pathsep}{HERE.parents[1]}"
+    environment = os.environ | {"PYTHONPATH": roots, "OPENBLAS_NUM_THREADS": "2"}
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

@@ -9,11 +9,19 @@ import pytest
 from scipy import stats
 
 from forecaster.bars import Bars, Panel
-from forecaster.distributions import Binned, Distribution, Empirical, Floats, Gaussian, StudentT
+from forecaster.distributions import (
+    Binned,
+    Distribution,
+    Empirical,
+    Floats,
+    Gaussian,
+    Mixture,
+    StudentT,
+)
 from forecaster.errors import DataError
-from forecaster.frames import Keys, Provenance, forecast_table
+from forecaster.frames import QUANTILES, Keys, Provenance, forecast_table
 from forecaster.protocol import Origins
-from forecaster.scores import check_rows, question, score, summarise, truth, with_truth
+from forecaster.scores import ASKED, check_rows, question, score, summarise, truth, with_truth
 from forecaster.symbols import Symbol
 
 
@@ -236,3 +244,19 @@ def test_models_must_be_scored_on_the_same_rows() -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(DataError, match=r"m: \(4000, 1\) forecasts, \(3, 1\) outcomes"):
         score(keys_of(3), T, np.zeros((3, 1)), "m", 0)
+
+
+def test_quantiles_found_once_give_both_tables_as_each_alone() -> None:
+    """Bit by bit, of a pool, which searches. Planted: levels in another order."""
+    wide = StudentT(np.zeros((40, 2)), np.full((40, 2), 0.03), np.full((40, 2), 4.0))
+    narrow = Gaussian(np.full((40, 2), 0.001), np.linspace(0.01, 0.02, 80).reshape(40, 2))
+    pool, run = Mixture((wide, narrow), np.full((2, 2), 0.5)), Provenance("r", 0, "1d")
+    days = np.arange("2024-01-01", "2024-02-10", dtype="datetime64[D]").astype("datetime64[us]")
+    ahead = np.array([1, 5], dtype="timedelta64[D]")
+    keys = Keys(np.full(40, "IBM", dtype=object), days, days[:, None] + ahead, (1, 5))
+    y, once = np.full((40, 2), 0.013), pool.quantile(ASKED)
+    told = once[..., : len(QUANTILES)]
+    assert forecast_table(keys, pool, "m", run, told).equals(forecast_table(keys, pool, "m", run))
+    assert score(keys, pool, y, "m", 0, once).equals(score(keys, pool, y, "m", 0))
+    planted = score(keys, pool, y, "m", 0, np.sort(once, axis=-1))
+    assert not planted.equals(score(keys, pool, y, "m", 0))
