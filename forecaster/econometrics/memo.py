@@ -14,11 +14,13 @@ from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecaster.bars import Bars, Floats
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Bytes = NDArray[np.uint8]
 _EVERY: list[OrderedDict[bytes, Any] | WeakKeyDictionary[Bars, Floats]] = []
 
 
@@ -74,10 +76,11 @@ def digest(value: Any) -> bytes:
     return state.digest()
 
 
-def _parts(value: Any) -> list[bytes]:
+def _parts(value: Any) -> list[bytes | Bytes]:
     if isinstance(value, np.ndarray):
         head = f"{value.dtype.str}{value.shape}".encode()
-        return [head, np.ascontiguousarray(value).tobytes()]
+        # Not `tobytes`: the rows of hundreds of symbols would be there twice.
+        return [head, np.ascontiguousarray(value).reshape(-1).view(np.uint8)]
     if is_dataclass(value):
         value = [type(value).__name__, *(getattr(value, f.name) for f in fields(value))]
     if isinstance(value, tuple | list):
