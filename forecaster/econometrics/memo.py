@@ -14,13 +14,11 @@ from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from forecaster.bars import Bars, Floats
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Bytes = NDArray[np.uint8]
 _EVERY: list[OrderedDict[bytes, Any] | WeakKeyDictionary[Bars, Floats]] = []
 
 
@@ -76,11 +74,11 @@ def digest(value: Any) -> bytes:
     return state.digest()
 
 
-def _parts(value: Any) -> list[bytes | Bytes]:
+def _parts(value: Any) -> list[bytes | memoryview]:
     if isinstance(value, np.ndarray):
         head = f"{value.dtype.str}{value.shape}".encode()
         # Not `tobytes`: the rows of hundreds of symbols would be there twice.
-        return [head, np.ascontiguousarray(value).reshape(-1).view(np.uint8)]
+        return [head, np.ascontiguousarray(value).reshape(-1).view(np.uint8).data]
     if is_dataclass(value):
         value = [type(value).__name__, *(getattr(value, f.name) for f in fields(value))]
     if isinstance(value, tuple | list):
