@@ -121,7 +121,8 @@ def _fit_horizon(x: Floats, ratio: Floats, horizon: int) -> _Boosted:
     if len(ratio) < FEWEST:
         return _Boosted(None, (), width, fit_empirical_shape(ratio / width))
     # Nobody's volume, say: scikit-learn falls over a column that has no value at all.
-    x = np.where(np.isnan(x).all(axis=0), 0.0, x)
+    hollow = np.isnan(x).all(axis=0)
+    x = np.where(hollow, 0.0, x) if hollow.any() else x
     bins = Bins()
     scale = grow(SCALE_TREES, x, np.maximum(size, STILL * width), horizon, bins)
     z = ratio / scale.predict(x)

@@ -74,10 +74,11 @@ def digest(value: Any) -> bytes:
     return state.digest()
 
 
-def _parts(value: Any) -> list[bytes]:
+def _parts(value: Any) -> list[bytes | memoryview]:
     if isinstance(value, np.ndarray):
         head = f"{value.dtype.str}{value.shape}".encode()
-        return [head, np.ascontiguousarray(value).tobytes()]
+        # Not `tobytes`: the rows of hundreds of symbols would be there twice.
+        return [head, np.ascontiguousarray(value).reshape(-1).view(np.uint8).data]
     if is_dataclass(value):
         value = [type(value).__name__, *(getattr(value, f.name) for f in fields(value))]
     if isinstance(value, tuple | list):
