@@ -17,6 +17,7 @@ DEFAULT_UNIVERSE = ("^GSPC", "^IXIC", "AAPL", "IBM", "MSFT", "GOOG")
 QUICK: dict[str, Any] = {
     "symbols": ("^GSPC", "^IXIC"),
     "test_from": "2017-01-01",
+    "refit_every": 262,  # a year of weekdays: two fits, and none for the last bar or two
     "learner": {"seeds": 1, "steps": 100},
 }
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forecaster import frames, network_scores
+from forecaster.atomic import reason
 from forecaster.bars import Panel
 from forecaster.config import RunConfig
 from forecaster.errors import CheckpointError, DataError, StorageError
@@ -121,8 +122,22 @@ def read_material(run: RunFolder, bars: Panel | Path) -> Material:
 
 def cells_of(run: RunFolder) -> list[dict[str, Any]]:
     """The accounts of every fold and model, by name of their files; none where they are gone."""
-    files = sorted((run.path / "folds").glob("*.json"))
-    return [run.read_json(f"folds/{file.name}") for file in files]
+    return [run.read_json(f"folds/{path.name}") for path in kept(run, ".json")]
+
+
+def kept(run: RunFolder, end: str) -> list[Path]:
+    """Files of cells whose names end so, in order; none where the folder is gone.
+
+    Raises StorageError for one that cannot be read: a glob would find nothing in it.
+    """
+    folder = run.path / "folds"
+    try:
+        paths = sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {reason(error)}") from error
+    return [path for path in paths if path.name.endswith(end) and not path.name.startswith(".")]
 
 
 def networks_of(run: RunFolder) -> pd.DataFrame:
@@ -130,7 +145,7 @@ def networks_of(run: RunFolder) -> pd.DataFrame:
     end = f".{network_scores.NAME}.parquet"
     none = network_scores.NETWORKS.empty_table().to_pandas().assign(model="", fold=0)
     parts = [none]
-    for path in sorted((run.path / "folds").glob(f"*{end}")):
+    for path in kept(run, end):
         cell = run.read_json(f"folds/{path.name.removesuffix(end)}.json")
         table = network_scores.read(path).to_pandas()
         parts.append(table.assign(model=cell["model"], fold=cell["fold"]))
@@ -140,7 +155,7 @@ def networks_of(run: RunFolder) -> pd.DataFrame:
 def paths_of(run: RunFolder) -> pd.DataFrame:
     """Candle paths of all learners that drew some. StorageError for a damaged file."""
     parts = [SAMPLES.empty_table()]
-    for path in sorted((run.path / "folds").glob("*.paths.parquet")):
+    for path in kept(run, ".paths.parquet"):
         try:
             parts.append(pq.read_table(pa.BufferReader(path.read_bytes())))
         except (pa.ArrowException, OSError) as error:
