@@ -22,7 +22,6 @@ QUICK: dict[str, Any] = {
 }
 
 MOST_POSITIONS = 4096  # of a sequence of `panel`: its mask alone is 16 MiB a sequence
-
 Positive = Annotated[int, Field(gt=0)]
 
 
