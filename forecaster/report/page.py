@@ -1,8 +1,9 @@
 """The page: every section of a run in one file that needs nothing besides itself."""
 
 import gzip
+import json
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -34,6 +35,7 @@ from forecaster.report.training import training_charts
 from forecaster.report.words import about, headlines, limits
 
 TEMPLATE = "page.html.j2"
+PACKED_BYTES = 1 << 20  # of a summary: one of hundreds of symbols is in the page gzipped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,6 +93,7 @@ def page_of(found: Material) -> str:
             typed=command_typed(found),
             data={chart.name: _drawn(chart) for chart in charts},
             plotly=packed_plotly(),
+            packed=packed_summary(found.summary),
         )
     )
 
@@ -137,4 +140,15 @@ def packed_plotly() -> str:
     """
     from plotly.offline import get_plotlyjs  # half a second, and only for a page
 
-    return b64encode(gzip.compress(get_plotlyjs().encode(), 6, mtime=0)).decode()
+    return packed(get_plotlyjs())
+
+
+def packed_summary(summary: Mapping[str, Any]) -> str:
+    """A large one, as plotly.js is; empty for one that the page holds as it is."""
+    text = json.dumps(summary, allow_nan=False, separators=(",", ":"))
+    return packed(text) if len(text) > PACKED_BYTES else ""
+
+
+def packed(text: str) -> str:
+    """Gzipped, in base64."""
+    return b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()

@@ -191,6 +191,17 @@ def test_the_page_is_small_and_holds_all_of_plotly(text: str, page: Page):
     assert gzip.decompress(b64decode(page.scripts["plotly"])).decode() == get_plotlyjs()
 
 
+def test_a_large_summary_is_packed(
+    run: RunFolder, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("forecaster.report.page.PACKED_BYTES", 100)
+    report.write_report(run, garch_panel(1100, 2), tmp_path / "packed.html")
+    page = Page((tmp_path / "packed.html").read_text("utf-8"))
+    packed = gzip.decompress(b64decode(page.scripts["summary"]))
+    assert json.loads(packed) == run.read_json("summary.json")
+    assert len(page.text) < len(text)
+
+
 def test_its_numbers_are_those_of_the_summary(run: RunFolder, page: Page):
     summary = run.read_json("summary.json")
     assert json.loads(page.scripts["summary"]) == summary
