@@ -21,6 +21,7 @@ def report(given: Report) -> None:
     """The page of RUN, in its folder or at --out."""
     run = find_run(given.run, "backtest")
     run.require_done()
+    given.say(f"reading and drawing {run.path}")
     from forecaster.report import write_report
 
     place, without_bars = write_report(run, given.store, given.out)
