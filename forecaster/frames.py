@@ -101,8 +101,7 @@ def forecast_table(
 ) -> pa.Table:
     """PREDICTIONS without actuals, checked and sorted; `known` are its quantiles [N, H, 13].
 
-    The point forecast is the median: it always exists (a t with df <= 1 has no mean), it is what
-    the mean absolute error asks for, and it stays the median when returns become prices.
+    The point forecast is the median: it always exists, and stays one when returns become prices.
     """
     if law.shape != keys.ds.shape:
         raise DataError(f"{model}: forecasts {law.shape}, asked for {keys.ds.shape}")
@@ -156,8 +155,9 @@ def checked(table: pa.Table) -> pa.Table:
 
 def to_parquet_bytes(table: pa.Table, metadata: Mapping[str, Any]) -> bytes:
     """One parquet file; the same content gives the same bytes. `metadata` becomes JSON."""
-    out, table = io.BytesIO(), checked(table.replace_schema_metadata(None))
-    pq.write_table(table.replace_schema_metadata(told(metadata)), out, compression="zstd")
+    out = io.BytesIO()
+    table = checked(table.replace_schema_metadata(None)).replace_schema_metadata(told(metadata))
+    pq.write_table(table, out, compression="zstd")
     return out.getvalue()
 
 

@@ -18,6 +18,7 @@ from .choice import once, ours
 
 ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
+PLAIN = {Tensor, torch.nn.Parameter}  # and not a part of one that other processes share
 WORTH_IT = 2**20  # products of two numbers, below which a call of oneDNN takes longer
 
 
@@ -45,7 +46,7 @@ def rows_times(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def onednn_pays(x: Tensor, weight: Tensor) -> bool:
     """Whether it takes this product of x [N, n_in] and weight [n_out, n_in], and does it faster."""
     takes = ONEDNN and x.dtype == torch.float32 and x.device.type == "cpu"
-    return takes and len(x) * weight.numel() >= WORTH_IT
+    return takes and type(x) in PLAIN and len(x) * weight.numel() >= WORTH_IT
 
 
 def of_weight(slope: Tensor, x: Tensor) -> Tensor:

@@ -90,6 +90,6 @@ def newton_schulz(x: Tensor, times: Callable[[Tensor, Tensor], Tensor]) -> Tenso
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         gram = times(x, x)
-        factor = times(gram, gram).mul_(c).add_(gram, alpha=b)  # a Gram matrix is symmetric
-        x = times(factor, x.mT).add_(x, alpha=a)
+        factor = b * gram + c * times(gram, gram)  # a Gram matrix is symmetric
+        x = a * x + times(factor, x.mT)
     return x

@@ -74,8 +74,8 @@ def turn_all_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every position turns as position 13 does, the number of tokens: any number will do."""
     forward = Rotary.forward
 
-    def constant(self: Rotary, x: Tensor, start: int) -> Tensor:  # noqa: ARG001
-        return torch.cat([forward(self, row, 13) for row in x.split(1, dim=-2)], dim=-2)
+    def constant(self: Rotary, x: Tensor, start: int, stay: int = 0) -> Tensor:  # noqa: ARG001
+        return torch.cat([forward(self, row, 13, stay) for row in x.split(1, dim=-2)], dim=-2)
 
     monkeypatch.setattr(Rotary, "forward", constant)
 
