@@ -3,8 +3,8 @@
 DIR/ledger.jsonl, beside the bars that it speaks of, and DIR/ledger.lock, held while a line is
 written. A line holds the hash of the line before it, so that a missing one shows. Reading never
 fails on a damaged line: what can be read is counted, and the damage is said. A last line that a
-killed process left unfinished is none: its trial was told to nobody, and is entered when the run is
-resumed.
+killed process left unfinished is none: a backtest is entered before its summary is written, so that
+nobody has read of its trial, which is entered when the run is resumed.
 """
 
 import hashlib

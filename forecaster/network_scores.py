@@ -20,6 +20,7 @@ from forecaster.errors import StorageError
 from forecaster.frames import MOMENT
 
 NAME = "networks"
+LEAST = float(np.log(np.finfo(np.float64).smallest_subnormal))  # nats, of a density of nothing
 NETWORKS = pa.schema(
     [
         pa.field(name, kind, nullable=False)
@@ -43,12 +44,12 @@ class NetworkScores:
         self._counts: dict[str, NDArray[np.int64]] = {}
 
     def add(self, part: str, cutoff: Times, log_score: Floats) -> None:
-        """Cutoffs [N] and scores [N, H] of a part; NaN is not yet known."""
+        """Cutoffs [N] and scores [N, H] of a part; NaN is not yet known, and no density LEAST."""
         shape = len(self.dates), len(self.horizons)
         total = self._sums.setdefault(part, np.zeros(shape))
         count = self._counts.setdefault(part, np.zeros(shape, dtype=np.int64))
-        known, day = np.isfinite(log_score), np.searchsorted(self.dates, cutoff)
-        np.add.at(total, day, np.where(known, log_score, 0.0))
+        known, day = ~np.isnan(log_score), np.searchsorted(self.dates, cutoff)
+        np.add.at(total, day, np.where(known, np.maximum(log_score, LEAST), 0.0))
         np.add.at(count, day, known)
 
     def table(self) -> pa.Table:

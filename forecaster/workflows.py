@@ -125,12 +125,19 @@ def _span(bars: dict[str, Any] | None) -> str:
     return f"{bars['bars']} bars to {bars['last'][:10]}" if bars else "not in it"
 
 
-def run_backtest(plan: Plan, run: RunFolder, engine: Engine, watch: Watch) -> dict[str, Any]:
-    """Compute what is missing, merge, summarise; the record of summary.json."""
+def run_backtest(
+    plan: Plan, run: RunFolder, engine: Engine, watch: Watch, book: tuple[Path, str] | None = None
+) -> dict[str, Any]:
+    """Compute what is missing, merge, summarise; the record of summary.json.
+
+    `book`: the store whose ledger has the run, before anybody can read it, and its bars' digest.
+    """
     try:
         backtest.execute(plan, run, engine, lambda cell: watch.on_cell(cell, plan))
         with stage("summary"):
             record = summarise(plan, run)
+        if book is not None:
+            record["ledger"] = enter_trial(plan, record, *book)
         run.write_json("summary.json", record)
     except KeyboardInterrupt:
         kept = len(list((run.path / "folds").glob("*.json")))
@@ -144,15 +151,6 @@ def run_backtest(plan: Plan, run: RunFolder, engine: Engine, watch: Watch) -> di
         run.finish("failed")
         raise
     run.finish("done")
-    return record
-
-
-def enter_ledger(
-    plan: Plan, run: RunFolder, record: dict[str, Any], root: Path, data_digest: str
-) -> dict[str, Any]:
-    """The record with what the ledger of the store at `root` says of it, kept in summary.json."""
-    record = record | {"ledger": enter_trial(plan, record, root, data_digest)}
-    run.write_json("summary.json", record)
     return record
 
 

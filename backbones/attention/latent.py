@@ -2,7 +2,7 @@
 
 B batch   T queries   S keys so far   C model width   r rank
 H heads   G key/value heads   M maps a head   K key sets a head   E value width
-N, R the parts of a query or key that stay and that turn; D = N + R
+N, R the parts of a query or key that stay and that turn; D = N + R   P maps that read one key set
 """
 
 import torch
@@ -107,7 +107,7 @@ class Compressed(nn.Module):
         gain = self.norm.key_gain()
         up = up if gain is None else up * gain.mT  # [G, K, N, 1], or fewer
         staying, turning = q.split(self.parts, dim=-1)
-        asking = by_key_set(staying, groups, sets)  # [B, G, K, R, T, N]
+        asking = by_key_set(staying, groups, sets)  # [B, G, K, P, T, N]
         found = (asking.flatten(3, 4) @ up).unflatten(3, asking.shape[3:5])
         q = torch.cat((by_head(found, self.layout.maps), turning), dim=-1)
         k = times(both, *inverse)

@@ -41,7 +41,7 @@ class Rebuilt(Function):
     def forward(
         ctx: Any, latent: Tensor, turned: Tensor, weight: Tensor, layout: HeadLayout
     ) -> tuple[Tensor, Tensor]:
-        """Keys and values, in order."""
+        """Latents [B, 1, 1, T, r], turned [B, 1, 1, T, R], weight [W, r] -> as `rebuilt`."""
         ctx.save_for_backward(latent, weight)
         ctx.layout = layout
         b, t, width = len(latent), latent.shape[-2], turned.shape[-1]
@@ -53,7 +53,7 @@ class Rebuilt(Function):
     @staticmethod
     @once
     def backward(ctx: Any, of_k: Tensor, of_v: Tensor) -> tuple[Tensor | None, ...]:
-        """Slopes of latent, turned part and weight."""
+        """Of keys and values, shaped as they are -> of latent, turned part and weight."""
         latent, weight = ctx.saved_tensors
         slope = latent.new_empty(len(latent), latent.shape[-2], len(weight))
         staying, values = places(slope, ctx.layout)

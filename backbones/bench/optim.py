@@ -44,7 +44,8 @@ def step_ways(scale: Scale) -> list[Way]:
         weights = hidden(scale)
         for weight in weights:
             weight.grad = torch.randn_like(weight)
-        optimizer = build([{"params": weights}], lr=1e-6, momentum=0.95)
+        group = {"params": weights, "weight_decay": 0.0}
+        optimizer = build([group], lr=1e-6, momentum=0.95)
         ways.append(Way(name=name, run=stepping(optimizer)))
     return ways
 

@@ -86,7 +86,7 @@ def orthogonal(matrices: Tensor) -> Tensor:
 
 
 def newton_schulz(x: Tensor, times: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The steps on x [..., R, C], R <= C; `times` multiplies one by the transpose of the other."""
+    """The steps (Jordan et al. 2024) on x [..., R, C], R <= C; `times` is x, y -> x y'."""
     a, b, c = COEFFICIENTS
     for _ in range(ITERATIONS):
         gram = times(x, x)

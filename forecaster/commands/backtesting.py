@@ -61,8 +61,7 @@ def backtest(given: Backtest) -> None:
             else workflows.new_run(plan, digest, given.out)
         )
         given.say(announce(plan, run, engine))
-        record = with_progress(given, plan, run, engine)
-        record = workflows.enter_ledger(plan, run, record, given.store, digest)
+        record = with_progress(given, plan, run, (engine, digest))
         page = reported(run, plan)
     spent = workflows.enter_stages(plan, run, here, time.perf_counter() - began)
     if not given.result(record | {"run": str(run.path), "report": page and str(page)}):
@@ -98,8 +97,14 @@ def vault_of(given: Backtest) -> str | None:
     return "open" if given.open_vault else "locked" if given.vault else None
 
 
-def with_progress(given: Backtest, plan: Plan, run: RunFolder, engine: Engine) -> dict[str, Any]:
-    """Run under a progress bar whose steps are as long as cells usually take."""
+def with_progress(
+    given: Backtest, plan: Plan, run: RunFolder, how: tuple[Engine, str]
+) -> dict[str, Any]:
+    """Run under a progress bar whose steps are as long as cells usually take.
+
+    `how`: where cells are computed, and the digest of the bars.
+    """
+    engine, digest = how
     total = sum(tables.cost(cell, plan) for cell in plan.cells)
     with display.progress(total, "cells", quiet=given.quiet) as meter:
 
@@ -107,7 +112,8 @@ def with_progress(given: Backtest, plan: Plan, run: RunFolder, engine: Engine) -
             text = f"{cell.forecaster.name} to {day_of(cell.fold.test_until)}"
             meter.advance(tables.cost(cell, plan), text)
 
-        return workflows.run_backtest(plan, run, engine, workflows.Watch(given.say, on_cell))
+        watch = workflows.Watch(given.say, on_cell)
+        return workflows.run_backtest(plan, run, engine, watch, (given.store, digest))
 
 
 def announce(plan: Plan, run: RunFolder, engine: Engine) -> str:

@@ -15,7 +15,7 @@ from forecaster.protocol import PRIOR, TOGETHER
 from forecaster.report.drawing import Chart, Table, axis, colour, rounded
 from forecaster.report.facts import command_again
 from forecaster.report.material import Material
-from forecaster.report.networks import SCORED, Kept, kept_of, upright_level
+from forecaster.report.networks import Kept, kept_of, upright_level
 
 CONTROLS = ("mlp", "llama-shuffled")  # no attention; the order of the past hidden
 SYMBOLS_TOGETHER = "diff_v1"  # the controls cannot read several symbols at a time
@@ -76,15 +76,13 @@ def ablation_chart(found: Material, h: int) -> Chart | None:
 
 
 def variants(kept: Kept) -> list[Variant]:
-    """One network, all of them, and where it is more than those the learner as it is scored."""
+    """One network, and all of them. What a pool adds beyond is no network's: it is not here."""
     count, scores = len(kept.networks), kept.scores
     all_of_them = f"all {count} networks" if count > 1 else "its one network"
     told = {f"{kept.model}, {all_of_them}": scores[TOGETHER]}
     if count > 1:
         one = scores[kept.networks].mean(axis=1)
         told = {f"{kept.model}, one network of {count}": one} | told
-    if kept.pooled:
-        told |= {f"{kept.model}, as scored": scores[SCORED]}
     return [variant(name, own, scores[PRIOR], kept.h) for name, own in told.items()]
 
 
@@ -111,7 +109,9 @@ def interval(each: Variant) -> str:
 
 
 def command_for_more(config: RunConfig) -> str:
-    """The same run beside controls that it lacks: each costs a learner's fits."""
+    """The same run beside controls that it lacks, "" where it has all: each costs its fits."""
     more = CONTROLS if config.learner.panel is None else (SYMBOLS_TOGETHER,)
     presets = tuple(dict.fromkeys((*config.presets, *more)))
+    if presets == config.presets:
+        return ""
     return command_again(config.model_copy(update={"presets": presets}))

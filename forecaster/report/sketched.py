@@ -58,7 +58,8 @@ def path_charts(found: Material) -> list[Chart]:
         return []
     members = {str(bars.symbol): bars for bars in found.panel}
     charts = []
-    for i, model in enumerate(found.learners[:MOST_LEARNERS]):
+    drew = [model for model in found.learners if model in set(found.paths["model"])]
+    for i, model in enumerate(drew[:MOST_LEARNERS]):
         rows = found.paths[found.paths["model"] == model]
         for j, (symbol, own) in enumerate(rows.groupby("unique_id")):
             bars = members[str(symbol)]

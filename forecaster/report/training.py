@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forecaster.bars import Floats
 from forecaster.report.drawing import Chart, Table, axis, level, line
@@ -11,7 +12,7 @@ from forecaster.report.material import Material
 
 MOST_FOLDS = 12  # that are drawn: the last ones
 MOST_LEARNERS = 2  # of which all folds are drawn; of more, the last fold alone
-LAST = 0.2  # of the blocks of steps: what a training ended at
+FIFTHS = 5  # of a training: what it ended at is the mean of the last
 
 
 def training_charts(found: Material) -> list[list[Chart]]:
@@ -86,9 +87,14 @@ def _gains(curves: Mapping[str, Any]) -> Floats:
     return np.array(curves["loss"]) - np.array(curves["prior"])
 
 
+def fifths(blocks: int) -> list[NDArray[np.intp]]:
+    """The blocks of each fifth of a training, of fewer parts where there are fewer blocks."""
+    return np.array_split(np.arange(blocks), min(FIFTHS, blocks))
+
+
 def ended(gains: Floats) -> Floats:
-    """[networks] the mean of the last blocks."""
-    return gains[:, -max(round(LAST * gains.shape[1]), 1) :].mean(axis=1)
+    """[networks, blocks] -> [networks], the mean of the last fifth."""
+    return gains[:, fifths(gains.shape[1])[-1]].mean(axis=1)
 
 
 def _limits(found: Sequence[Floats]) -> list[float]:
@@ -112,14 +118,12 @@ def in_words(curves: Mapping[str, Any]) -> str:
 
 def _numbers(cell: Mapping[str, Any], gains: Floats) -> Table:
     """Every network, in fifths of the training."""
-    fifths = np.array_split(np.arange(gains.shape[1]), min(5, gains.shape[1]))
-    ends = cell["training"]["ends"]
+    parts, ends = fifths(gains.shape[1]), cell["training"]["ends"]
     return Table(
         caption=f"{cell['model']}, fold {cell['fold']}: training loss less that of the prior alone"
-        " [nats], a mean up to each step",
-        columns=("network", *(f"to step {ends[part[-1]]}" for part in fifths)),
+        " [nats], means of fifths of the steps, each ending at the step named",
+        columns=("network", *(f"to step {ends[part[-1]]}" for part in parts)),
         rows=tuple(
-            (str(i), *(f"{row[part].mean():+.4f}" for part in fifths))
-            for i, row in enumerate(gains)
+            (str(i), *(f"{row[part].mean():+.4f}" for part in parts)) for i, row in enumerate(gains)
         ),
     )

@@ -97,6 +97,26 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert bytes_of(run) == bytes_of(whole)
 
 
+def test_no_verdict_can_be_read_before_the_ledger_has_it(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The planted mistake is a summary that was there first: a look that nobody counts."""
+    plan = planned(RandomWalk(), WindowVolatility(20))
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workflows, "enter_trial", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            workflows.run_backtest(plan, run, Local(1), quiet(), (tmp_path, "0" * 64))
+    assert run.read_json("status.json")["state"] == "interrupted"
+    assert not (run.path / "summary.json").exists()
+    record = workflows.run_backtest(plan, run, Local(1), quiet(), (tmp_path, "0" * 64))
+    assert record["ledger"]["configurations"] == 1
+    assert run.read_json("summary.json")["ledger"] == record["ledger"]
+
+
 def test_a_damaged_cell_is_named(run: RunFolder):
     plan = planned(RandomWalk())
     backtest.execute(plan, run, Local(1))

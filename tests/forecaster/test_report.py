@@ -119,8 +119,7 @@ def ran(place: Path, models: tuple[Forecaster, ...], config: RunConfig = CONFIG)
     plan = backtest.plan(config, garch_panel(1100, 2), models, "0" * 64)
     run = workflows.new_run(plan, "0" * 64, place)
     unheard = workflows.Watch(lambda _: None, lambda *_: None)
-    record = workflows.run_backtest(plan, run, Local(1), unheard)
-    workflows.enter_ledger(plan, run, record, place.parent, "0" * 64)
+    workflows.run_backtest(plan, run, Local(1), unheard, (place.parent, "0" * 64))
     return run
 
 
