@@ -582,8 +582,8 @@ class _Renamed(naive.WindowVolatility):
 def scores_in_units_of_the_test(patch: Patch) -> None:
     original = scores.score
 
-    def score(keys: Any, distribution: Any, y: np.ndarray, model: str, fold: int) -> Any:
-        table = original(keys, distribution, y, model, fold)
+    def score(keys: Any, distribution: Any, y: np.ndarray, *more: Any) -> Any:
+        table = original(keys, distribution, y, *more)
         at = table.column_names.index("crps")
         column = table["crps"].to_numpy() / np.nanstd(y)
         return table.set_column(at, table.schema.field("crps"), [column])
