@@ -6,12 +6,11 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from forecaster import frames, network_scores, scores
 from forecaster.atomic import commit_bytes
-from forecaster.bars import Panel, Times
+from forecaster.bars import Panel
 from forecaster.errors import CheckpointError, ForecasterError, StorageError
 from forecaster.folds import Fold
 from forecaster.network_scores import NetworkScores
@@ -60,7 +59,7 @@ def run_cell(panel: Panel, horizons: tuple[int, ...], run_id: str, cell: Cell) -
         fit_seconds, forecast_seconds = time.perf_counter() - began, 0.0
         origins, past = cell.fold.origins(panel), cell.fold.past(panel)
         asked = _Asked(panel, horizons, run_id, cell)
-        apart = NetworkScores(_cutoffs(panel, origins), horizons)
+        apart = NetworkScores(origins.labels(panel), horizons)
         predictions, scored = [], []
         for some in origins.portions(PORTION):
             began = time.perf_counter()
@@ -117,15 +116,6 @@ def _forecast(fitted: Fitted, past: Panel, origins: Origins, horizons: Sequence[
     if isinstance(fitted, Networked):
         return fitted.apart(past, origins, horizons)
     return Apart(fitted.forecast(past, origins, horizons))
-
-
-def _cutoffs(panel: Panel, origins: Origins) -> Times:
-    """[N] the label of each origin's bar."""
-    found = np.empty(len(origins), dtype="datetime64[us]")
-    for m, bars in enumerate(panel):
-        mine = origins.member == m
-        found[mine] = bars.opened_at[origins.bar[mine]]
-    return found
 
 
 @dataclass(frozen=True, eq=False)

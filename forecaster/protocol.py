@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from forecaster.bars import Panel
+from forecaster.bars import Panel, Times
 from forecaster.distributions import Distribution
 
 
@@ -23,6 +23,14 @@ class Origins:
 
     def __len__(self) -> int:
         return len(self.bar)
+
+    def labels(self, panel: Panel) -> Times:
+        """[N] the label of each one's bar, UTC."""
+        found = np.empty(len(self), dtype="datetime64[us]")
+        for i, bars in enumerate(panel):
+            rows = self.member == i
+            found[rows] = bars.opened_at[self.bar[rows]]
+        return found
 
     def portions(self, size: int) -> Iterator["Origins"]:
         """Runs of whole members of about `size` origins, in order; one member may be longer."""

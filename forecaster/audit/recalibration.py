@@ -14,7 +14,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy.optimize import minimize
 
-from forecaster.bars import Floats, Panel, Times
+from forecaster.bars import Floats, Panel
 from forecaster.distributions import Distribution
 from forecaster.folds import Fold
 from forecaster.inference import date_means, diebold_mariano
@@ -81,7 +81,7 @@ def gain(forecaster: BackboneForecaster, panel: Panel, fold: Fold) -> tuple[floa
     bent = plain + shape.log_density(np.nan_to_num(prior.cdf(y)[:, 0], nan=0.5))
     ours = fitted.forecast(past, origins, HORIZON).logpdf(y)[:, 0]
     known = np.isfinite(ours)
-    losses = date_means(_dates(past, origins)[known], *(-x[known] for x in (ours, plain, bent)))
+    losses = date_means(origins.labels(past)[known], *(-x[known] for x in (ours, plain, bent)))
     mean, statistic, _ = diebold_mariano(losses[0], min(losses[1:], key=np.mean), 1)
     return -mean, -statistic
 
@@ -94,15 +94,6 @@ def _prior(tokenizer: BarTokenizer, past: Panel, origins: Origins) -> Distributi
     )
     masses = tokenizer.bin_masses()
     return tokenizer.density(scales, np.broadcast_to(masses, (len(scales), *masses.shape)))
-
-
-def _dates(panel: Panel, origins: Origins) -> Times:
-    """[N] labels of the origins' bars."""
-    out = np.empty(len(origins), dtype="datetime64[us]")
-    for i, bars in enumerate(panel):
-        rows = origins.member == i
-        out[rows] = bars.opened_at[origins.bar[rows]]
-    return out
 
 
 def _origins_within(panel: Panel, fewest: int) -> Origins:

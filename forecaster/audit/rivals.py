@@ -45,10 +45,8 @@ def rival_quantiles(
     for fold in walk_forward(panel, schedule):
         asked = fold.origins(panel)
         names = np.array([str(symbol) for symbol in panel.symbols], dtype=object)[asked.member]
-        labels = np.empty(len(asked), dtype="datetime64[us]")
-        for i, bars in enumerate(panel):
-            labels[asked.member == i] = bars.opened_at[asked.bar[asked.member == i]]
-        where = index.get_indexer(pd.MultiIndex.from_arrays([names, pd.DatetimeIndex(labels)]))
+        labels = pd.DatetimeIndex(asked.labels(panel))
+        where = index.get_indexer(pd.MultiIndex.from_arrays([names, labels]))
         wanted = where >= 0
         if not wanted.any():
             continue
