@@ -50,7 +50,7 @@ def ablation_chart(found: Material, h: int) -> Chart | None:
         f" intervals (HAC, as in the verdicts); {bars[0].dates:,} dates."
     )
     if any(each.pooled for each in kept):
-        told += " As scored: in a pool of equal parts with classical densities."
+        told += " As scored it is pooled with classical densities: what they add has no bar."
     return Chart(
         name=f"ablation-{h}",
         title="Gain over no network",
