@@ -5,7 +5,6 @@ is reduced is said: bars of history, origins, training steps and seeds, which no
 N origins, H horizons.
 """
 
-import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
@@ -61,17 +60,15 @@ class Subject:
         return self.fold.origins(self.panel)
 
     @cached_property
-    def _fits(self) -> dict[str, tuple[Fitted, float]]:
+    def _fits(self) -> dict[str, Fitted]:
         return {}
 
     def fitted(self, name: str) -> Fitted:
         """A model on the fold's true history; fitted when it is first asked for, then kept."""
         if name not in self._fits:
-            began = time.perf_counter()
             chosen = next(each for each in self.forecasters if each.name == name)
-            fitted = chosen.fit(self.fold.history(self.panel), self.horizons)
-            self._fits[name] = fitted, time.perf_counter() - began
-        return self._fits[name][0]
+            self._fits[name] = chosen.fit(self.fold.history(self.panel), self.horizons)
+        return self._fits[name]
 
     @property
     def learners(self) -> tuple[BackboneForecaster, ...]:
@@ -81,16 +78,10 @@ class Subject:
 
     @cached_property
     def through_cells(self) -> tuple[Forecaster, ...]:
-        """Models for laws on whole cells: the two that are fitted fastest, and one learner."""
-
-        def seconds(each: Forecaster) -> float:
-            self.fitted(each.name)
-            return self._fits[each.name][1]
-
-        quick = sorted(self.forecasters, key=seconds)
+        """Models for laws on whole cells: the first two, which need no fit, and one learner."""
         names = {each.name for each in self.learners[:1]}
         networks = (each for each in self.forecasters if each.name in names)
-        return (*dict.fromkeys((*quick[:2], *networks)),)
+        return (*dict.fromkeys((*self.forecasters[:2], *networks)),)
 
     def learner(self, name: str) -> FittedLearner:
         """A fitted network by its preset's name."""

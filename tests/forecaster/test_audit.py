@@ -75,6 +75,10 @@ def honest() -> Subject:
     return subject()
 
 
+def test_the_models_of_whole_cells_do_not_hang_on_a_clock(honest: Subject):
+    assert [each.name for each in honest.through_cells] == ["random_walk", "drift", "llama"]
+
+
 def test_the_honest_pipeline_passes_with_few_examples(honest: Subject):
     dear = ("placebo", "append")  # all of them hold in the slow test above
     cheap = [law for law in laws(honest, 2) if not law.stage.startswith(dear)]
