@@ -12,6 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from .config import Record
 from .losses import Link, log_scores
+from .made import Made
 from .model import LanguageModel
 from .past import LayerCache
 
@@ -62,15 +63,17 @@ def stream(
     draw = torch.Generator().manual_seed(sampling.seed)
     starts = [0] * len(ids) if padding is None else starts_of(padding, ids)
     caches, new = opened(model, ids, starts)
+    made = Made()
     for _ in range(count):
         end = ids.shape[-1]
         if window is not None and any(end - start > window for start in starts):
             kept = max(1, window // 2)
             starts = [end - kept if end - start > window else start for start in starts]
             caches, new = opened(model, ids, starts)
-        new = next_token(model(new, caches)[:, -1], sampling, draw)
+        with torch.inference_mode(), made.used():
+            new = next_token(model(new, caches)[:, -1], sampling, draw)
         ids = torch.cat((ids, new), dim=-1)
-        yield new
+        yield ids[:, -1:].clone()
 
 
 def left_padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ B batch   T positions   C model width
 """
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,19 +13,31 @@ from torch.nn import functional as F  # noqa: N812
 
 from .by_hand import by_hand, normed, product, torchs_product
 from .config import BackboneConfig
+from .made import decoding, once
 
 Side = Literal["in", "out"]
 
 
 SMALLEST = 1e-12  # of a length that is divided by (torch's)
+LARGEST = 2**17  # numbers of weights that decoding puts side by side: more are read so long that a
+# call of its own for each is nothing
+WIDE = {torch.float32, torch.float64}  # types that a length is taken in
 
 
 def unit(x: Tensor, dim: int = -1) -> Tensor:
     """x at length one along `dim`, taken in float32 for narrower types; zero stays zero."""
     if dim == -1 and by_hand(x):
         return normed(x, None, eps=None)
-    wide = x if x.dtype == torch.float64 else x.float()
-    return F.normalize(wide, dim=dim).to(x.dtype)
+    wide = x if x.dtype in WIDE else x.float()
+    length = torch.linalg.vector_norm(wide, dim=dim, keepdim=True).clamp_min(SMALLEST)
+    return (wide / length).to(x.dtype)
+
+
+def rms(x: Tensor, gain: Tensor, eps: Tensor) -> Tensor:
+    """gain x / sqrt(mean(x^2) + eps), in fewer steps than F.rms_norm's: equal to rounding."""
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    inverse = torch.addcmul(eps, length, length, value=1 / x.shape[-1]).rsqrt_()
+    return (x * inverse).mul_(gain)
 
 
 def linear(
@@ -35,7 +48,9 @@ def linear(
     In training, where there are more vectors than a weight has columns, the gain is multiplied into
     the weight: that is less work.
     """
-    if not by_hand(x, weight, bias):
+    if decoding() and x.numel() == x.shape[-1]:
+        out = F.linear(x, weight, bias)
+    elif not by_hand(x, weight, bias):
         out = torchs_product(x, weight, bias)
     elif gain is not None and bias is None and x.numel() > x.shape[-1] ** 2:
         return product(x, gain.weights(weight))
@@ -52,6 +67,23 @@ def together(x: Tensor, *maps: "Linear") -> tuple[Tensor, ...]:
     bias = torch.cat(biases) if len(biases) == len(maps) else None
     wide = product(x, torch.cat([m.weight for m in maps]), bias)
     return wide.split([len(m.weight) for m in maps], dim=-1)
+
+
+def side_by_side(x: Tensor, owner: nn.Module, *maps: "Linear") -> Tensor:
+    """What the maps make of x [..., n_in], one after another: [..., sum of n_out].
+
+    In decoding it is one product, where the weights are not large.
+    """
+    if not decoding() or sum(m.weight.numel() for m in maps) > LARGEST:
+        return torch.cat([m(x) for m in maps], dim=-1)
+    weight, bias = once(owner, lambda: joined_weights(maps))
+    return F.linear(x, weight, bias)
+
+
+def joined_weights(maps: Sequence["Linear"]) -> tuple[Tensor, Tensor | None]:
+    """Weights, and biases if there are any, of maps that all have them or have none."""
+    biases = [m.bias for m in maps if m.bias is not None]
+    return torch.cat([m.weight for m in maps]), torch.cat(biases) if biases else None
 
 
 def normalize_(weight: Tensor, dim: int = -1) -> None:
@@ -106,6 +138,8 @@ class RmsNorm(nn.Module):
         """x [..., width] -> [..., width]."""
         if by_hand(x, self.gain):
             return normed(x, self.gain, eps=self.eps)
+        if decoding() and x.dtype in WIDE:
+            return rms(x, self.gain, once(self, lambda: x.new_full((1,), self.eps)))
         return F.rms_norm(x, self.gain.shape, self.gain, self.eps)
 
 
@@ -149,7 +183,7 @@ class LearnedScale(nn.Module):
 
     def forward(self) -> Tensor:
         """-> [*shape]."""
-        return (self.raw * self.gain).view(self.shape)
+        return once(self, lambda: (self.raw * self.gain).view(self.shape))
 
 
 class Amplifier(nn.Module):
@@ -161,7 +195,10 @@ class Amplifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., width] -> [..., width]."""
-        return x * self.factor if self.scale is None else x * (self.scale() * self.factor)
+        if self.scale is None:
+            return x * self.factor
+        scale = self.scale
+        return x * once(self, lambda: scale() * self.factor)
 
     def weights(self, weight: Tensor) -> Tensor:
         """The weight [width, n_in] of a map that is amplified already."""

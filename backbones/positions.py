@@ -35,7 +35,7 @@ class Rotary(nn.Module):
         """
         if stay and not by_hand(x):
             return torch.cat((x[..., :stay], self(x[..., stay:], start)), dim=-1)
-        cos, sin = turns_of(x[..., stay:], start, self.base)  # [T, D]
+        cos, sin = turns_of(x[..., stay:] if stay else x, start, self.base)  # [T, D]
         if cos.ndim == 3:  # rows that start apart
             between = [1] * (x.ndim - 3)
             cos, sin = (c.view(len(c), *between, *c.shape[1:]) for c in (cos, sin))
@@ -110,14 +110,23 @@ def turns_of(x: Tensor, start: Start, base: float) -> tuple[Tensor, Tensor]:
     if not isinstance(start, int) or torch.compiler.is_compiling():
         cos, sin = signed(*turns(start, count, width, base))
         return cos.to(x), sin.to(x)
-    rows = max(LEAST, 1 << (start + count - 1).bit_length())
-    cos, sin = kept_turns(rows, width, base, x.dtype, x.device)
-    return cos[start : start + count], sin[start : start + count]
+    return turns_between(start, start + count, width, base, x.dtype, x.device)
 
 
 def signed(cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
     """[..., D/2] each -> what the two halves of a vector, and the halves swapped, are times."""
     return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
+
+
+@lru_cache(maxsize=8)  # all layers want the same
+def turns_between(
+    start: int, end: int, width: int, base: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The turns of positions from `start` to before `end`, views of `kept_turns`."""
+    rows = max(LEAST, 1 << (end - 1).bit_length())
+    cos, sin = kept_turns(rows, width, base, dtype, device)
+    with torch.inference_mode(False):
+        return cos[start:end], sin[start:end]
 
 
 @lru_cache(maxsize=8)

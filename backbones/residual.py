@@ -12,6 +12,7 @@ from .by_hand import by_hand, joined
 from .config import BackboneConfig, Branch
 from .init import BRANCH_PACE, stored_at
 from .layers import Amplifier, LayerNorm, LearnedScale, RmsNorm, build_norm, unit
+from .made import once
 from .past import LayerCache
 from .short_conv import build_short_conv
 
@@ -31,7 +32,9 @@ class PreNorm(nn.Module):
 
     def forward(self, x: Tensor, work: Work, past: LayerCache) -> Tensor:
         """x [B, T, C] -> [B, T, C]."""
-        return x + self.dropout(work(self.conv(self.norm(x), past)))
+        h = self.norm(x)
+        branch = work(h if self.conv is None else self.conv(h, past))
+        return x + (self.dropout(branch) if self.training else branch)
 
 
 class Hypersphere(nn.Module):
@@ -50,8 +53,9 @@ class Hypersphere(nn.Module):
 
     def forward(self, x: Tensor, work: Work, past: LayerCache) -> Tensor:
         """x [B, T, C] of length one -> the same."""
-        branch = self.dropout(work(self.conv(x, past)))
-        pace = self.alpha().abs()
+        branch = work(x if self.conv is None else self.conv(x, past))
+        branch = self.dropout(branch) if self.training else branch
+        pace = once(self, lambda: self.alpha().abs())
         if by_hand(x, branch, pace):
             return joined(x, branch, pace)
         direction = unit(branch).to(x.dtype)  # a branch may be narrower

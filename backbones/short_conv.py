@@ -35,17 +35,9 @@ class ShortConv(nn.Module):
         return self.land(out)
 
 
-class Unmixed(nn.Module):
-    """Each position as it is."""
-
-    def forward(self, x: Tensor, past: LayerCache) -> Tensor:  # noqa: ARG002 as ShortConv
-        """x [B, T, C] -> the same."""
-        return x
-
-
-def build_short_conv(config: BackboneConfig, branch: Branch) -> ShortConv | Unmixed:
-    """What `config.short_conv` does to what that branch reads."""
+def build_short_conv(config: BackboneConfig, branch: Branch) -> ShortConv | None:
+    """What `config.short_conv` does to what that branch reads; None where nothing."""
     conv = config.short_conv
     if conv is None or conv.before not in {branch, "both"}:
-        return Unmixed()
+        return None
     return ShortConv(config, conv.taps, branch)

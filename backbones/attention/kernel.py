@@ -26,7 +26,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float, order: Tensor | Non
     heads, maps, t = q.shape[1:4]
     s = k.shape[-2]
     shared = k.shape[1] * k.shape[2] < heads * maps or v.shape[-1] != q.shape[-1]
-    if t == 1 and order is None and shared:
+    if t == 1 and order is None and (shared or q.is_cpu):
         return one_query(q, k, v, scale)
     k, v = over_heads(k, heads, maps), over_heads(v, heads, maps)
     # torch's is_causal would align fewer queries with the first keys, not the last
@@ -40,17 +40,17 @@ def one_query(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 
     No key is repeated for the heads that share it, and no width is padded.
     """
-    maps = q.shape[2]
-    if k.shape[1] * k.shape[2] == v.shape[1] == 1:  # all heads read the same: no order to keep
-        scores = q.reshape(len(q), -1, q.shape[-1]).mul(scale) @ k.flatten(0, 2).mT
-        return (scores.softmax(dim=-1) @ v.flatten(0, 2)).view(*q.shape[:-1], -1)
-    asking = by_key_set(q, *k.shape[1:3])  # [B, G, K, R, 1, D]
+    heads, maps = q.shape[1:3]
+    groups, sets = k.shape[1:3]
     keys, values = k.flatten(0, 2), v.flatten(0, 2)
-    scores = asking.reshape(len(keys), -1, q.shape[-1]).mul(scale) @ keys.mT
-    p = by_head(scores.softmax(dim=-1).view(*asking.shape[:-1], -1), maps)  # [B, H, M, 1, S]
-    reading = by_key_set(p, v.shape[1], 1)
-    reads = reading.reshape(len(values), -1, p.shape[-1]) @ values
-    return by_head(reads.view(*reading.shape[:-1], -1), maps)
+    together = sets == 1 or groups == heads  # what reads one key set is so already
+    asking = q if together else by_key_set(q, groups, sets)  # [B, G, K, R, 1, D]
+    asked = asking.reshape(keys.shape[0], -1, q.shape[-1]).mul(scale)
+    p = torch.bmm(asked, keys.mT).softmax(dim=-1)
+    if not together:
+        p = by_head(p.view(*asking.shape[:-1], -1), maps)  # [B, H, M, 1, S]
+    reads = torch.bmm(p.reshape(values.shape[0], -1, p.shape[-1]), values)
+    return reads.view(*q.shape[:-1], -1)
 
 
 def weights(q: Tensor, k: Tensor, *, scale: float, order: Tensor | None = None) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..config import BackboneConfig
 from ..init import LAMBDA_STD, initial_std, stored_at
 from ..layers import Linear
+from ..made import once
 from ..stream import build_amplifier
 
 
@@ -31,6 +32,10 @@ class LayerLambda(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: ARG002 one signature with TokenLambda
         """-> a scalar."""
+        return once(self, self.number)
+
+    def number(self) -> Tensor:
+        """-> the same, made of the four vectors."""
         q1, k1, q2, k2 = (self.get_parameter(n) * self.gain for n in ("q1", "k1", "q2", "k2"))
         return (q1 @ k1).exp() - (q2 @ k2).exp() + self.lam_init
 

@@ -74,9 +74,14 @@ class Compressed(nn.Module):
         both = torch.cat((latent, turned), dim=-1)
         return (both,) if inverse is None else (both, inverse)
 
-    def heads(self, x: Tensor, start: Start, memory: tuple[Tensor, ...]) -> Heads:
+    def asked(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Queries and memory of x."""
+        memory = self.memory(x, start)
+        return self.queries(x, start), memory
+
+    def heads(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: absorbed where that is less work, which is when few queries follow many."""
-        q, t = self.queries(x, start), x.shape[-2]
+        t = q.shape[-2]
         if memory[0].shape[-2] > t and self.pays(t):
             return self.absorbed(q, memory)
         return self.expanded(q, memory)

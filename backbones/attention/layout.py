@@ -40,6 +40,11 @@ class Heads:
     lift: Callable[[Tensor], Tensor]  # [B, H, ..., E or narrower] -> [B, H, ..., E]
 
 
+def as_it_is(reads: Tensor) -> Tensor:
+    """The `lift` of values that were read in full."""
+    return reads
+
+
 def split(x: Tensor, heads: int, sets: int) -> Tensor:
     """[B, T, heads*sets*width] -> [B, heads, sets, T, width]."""
     return x.unflatten(-1, (heads, sets, -1)).permute(0, 2, 3, 1, 4)

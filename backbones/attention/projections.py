@@ -9,11 +9,13 @@ H heads   G key/value heads   M maps a head   K key sets a head   D query width 
 from torch import Tensor, nn
 
 from ..config import BackboneConfig
+from ..layers import side_by_side
+from ..made import decoding
 from ..past import Start
 from ..positions import build_rotation
 from ..stream import reader
 from .latent import Compressed
-from .layout import HeadLayout, Heads, split
+from .layout import HeadLayout, Heads, as_it_is, split
 from .qk_norm import Origin, QkNorm
 
 
@@ -48,10 +50,25 @@ class Grouped(nn.Module):
         v = split(self.v(x), self.layout.groups, 1)
         return self.rotation(self.norm.keys(k), start), v
 
-    def heads(self, x: Tensor, start: Start, memory: tuple[Tensor, ...]) -> Heads:
+    def asked(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Queries and memory of x; in decoding, of one position, with queries and keys as one."""
+        if x.shape[1] > 1 or not decoding():
+            memory = self.memory(x, start)
+            return self.queries(x, start), memory
+        b, h = x.shape[0], self.layout
+        asking, keys = h.heads * h.maps, h.groups * h.key_sets
+        every = side_by_side(x, self, self.q, self.k, self.v)
+        both = every.narrow(-1, 0, (asking + keys) * h.query_dim).view(b, -1, 1, h.query_dim)
+        both = self.rotation(self.norm.both(both), start)
+        v = every.narrow(-1, (asking + keys) * h.query_dim, h.groups * h.value_dim)
+        q = both.narrow(1, 0, asking).view(b, h.heads, h.maps, 1, h.query_dim)
+        k = both.narrow(1, asking, keys).view(b, h.groups, h.key_sets, 1, h.query_dim)
+        return q, (k, v.view(b, h.groups, 1, 1, h.value_dim))
+
+    def heads(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: memory as it is."""
         k, v = memory
-        return Heads(q=self.queries(x, start), k=k, v=v, lift=nn.Identity())
+        return Heads(q=q, k=k, v=v, lift=as_it_is)
 
 
 def build_projection(config: BackboneConfig, layout: HeadLayout) -> Grouped | Compressed:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..by_hand import by_hand, normed
 from ..config import BackboneConfig
 from ..init import stored_at
-from ..layers import LearnedScale
+from ..layers import LearnedScale, rms, unit
+from ..made import once
 from .layout import HeadLayout
 
 SMALLEST = 1e-24  # of a sum of squares: a zero vector has no direction, and stays zero
@@ -58,7 +59,7 @@ class QkNorm(nn.Module):
 
     def __init__(self, config: BackboneConfig, layout: HeadLayout, origin: Origin) -> None:
         super().__init__()
-        d = layout.query_dim
+        self.layout, d = layout, layout.query_dim
         self.kind, self.eps, self.scale = config.qk_norm, config.norm_eps, d**-0.5
         if config.qk_norm in {"standard", "split"}:
             self.scale = d**0.5
@@ -77,6 +78,21 @@ class QkNorm(nn.Module):
     def keys(self, k: Tensor) -> Tensor:
         """[B, G, K, T, D] -> the same shape."""
         return self.sized(k, self.key_gain())
+
+    def both(self, x: Tensor) -> Tensor:
+        """[B, H M + G K, 1, D], queries and then keys, to the same shape: for decoding."""
+        gain, eps = once(self, lambda: (self.both_gains(), x.new_full((1,), self.eps)))
+        if self.kind == "rms" and gain is not None:
+            return rms(x, gain, eps)
+        return times(x if self.kind == "none" else unit(x), gain)
+
+    def both_gains(self) -> Tensor | None:
+        """Of all queries and keys, [H M + G K, 1, D]."""
+        if self.q is None:
+            return None
+        h, q, k = self.layout, self.q(), (self.q if self.k is None else self.k)()
+        asking = q.expand(h.heads, h.maps, 1, h.query_dim).flatten(0, 1)
+        return torch.cat((asking, k.expand(h.groups, h.key_sets, 1, h.query_dim).flatten(0, 1)))
 
     def sized(self, x: Tensor, gain: Tensor | None) -> Tensor:
         """x [..., D] at its known size, times the gain."""
