@@ -13,31 +13,12 @@ from torch.nn import functional as F  # noqa: N812
 
 from .by_hand import by_hand, normed, product, torchs_product
 from .config import BackboneConfig
+from .lengths import SMALLEST, rms, smallest_mean, unit
 from .made import decoding, once
 
 Side = Literal["in", "out"]
 
-
-SMALLEST = 1e-12  # of a length that is divided by (torch's)
-LARGEST = 2**17  # numbers of weights that decoding puts side by side: more are read so long that a
-# call of its own for each is nothing
-WIDE = {torch.float32, torch.float64}  # types that a length is taken in
-
-
-def unit(x: Tensor, dim: int = -1) -> Tensor:
-    """x at length one along `dim`, taken in float32 for narrower types; zero stays zero."""
-    if dim == -1 and by_hand(x):
-        return normed(x, None, eps=None)
-    wide = x if x.dtype in WIDE else x.float()
-    length = torch.linalg.vector_norm(wide, dim=dim, keepdim=True).clamp_min(SMALLEST)
-    return (wide / length).to(x.dtype)
-
-
-def rms(x: Tensor, gain: Tensor, eps: Tensor) -> Tensor:
-    """gain x / sqrt(mean(x^2) + eps), in fewer steps than F.rms_norm's: equal to rounding."""
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    inverse = torch.addcmul(eps, length, length, value=1 / x.shape[-1]).rsqrt_()
-    return (x * inverse).mul_(gain)
+LARGEST = 2**17  # numbers in weights that are put side by side: reading more outweighs the calls
 
 
 def linear(
@@ -48,7 +29,7 @@ def linear(
     In training, where there are more vectors than a weight has columns, the gain is multiplied into
     the weight: that is less work.
     """
-    if decoding() and x.numel() == x.shape[-1]:
+    if decoding() and x.numel() == x.shape[-1]:  # one vector: nothing is to be chosen
         out = F.linear(x, weight, bias)
     elif not by_hand(x, weight, bias):
         out = torchs_product(x, weight, bias)
@@ -72,9 +53,9 @@ def together(x: Tensor, *maps: "Linear") -> tuple[Tensor, ...]:
 def side_by_side(x: Tensor, owner: nn.Module, *maps: "Linear") -> Tensor:
     """What the maps make of x [..., n_in], one after another: [..., sum of n_out].
 
-    In decoding it is one product, where the weights are not large.
+    For decoding: one product, where the weights are not large.
     """
-    if not decoding() or sum(m.weight.numel() for m in maps) > LARGEST:
+    if sum(m.weight.numel() for m in maps) > LARGEST:
         return torch.cat([m(x) for m in maps], dim=-1)
     weight, bias = once(owner, lambda: joined_weights(maps))
     return F.linear(x, weight, bias)
@@ -82,8 +63,9 @@ def side_by_side(x: Tensor, owner: nn.Module, *maps: "Linear") -> Tensor:
 
 def joined_weights(maps: Sequence["Linear"]) -> tuple[Tensor, Tensor | None]:
     """Weights, and biases if there are any, of maps that all have them or have none."""
-    biases = [m.bias for m in maps if m.bias is not None]
-    return torch.cat([m.weight for m in maps]), torch.cat(biases) if biases else None
+    weights: list[Tensor] = [m.weight for m in maps]
+    biases: list[Tensor] = [m.bias for m in maps if m.bias is not None]
+    return torch.cat(weights), torch.cat(biases) if biases else None
 
 
 def normalize_(weight: Tensor, dim: int = -1) -> None:
@@ -138,8 +120,8 @@ class RmsNorm(nn.Module):
         """x [..., width] -> [..., width]."""
         if by_hand(x, self.gain):
             return normed(x, self.gain, eps=self.eps)
-        if decoding() and x.dtype in WIDE:
-            return rms(x, self.gain, once(self, lambda: x.new_full((1,), self.eps)))
+        if decoding() and x.is_cpu:
+            return rms(x, self.gain, once(self, lambda: smallest_mean(x, self.eps)))
         return F.rms_norm(x, self.gain.shape, self.gain, self.eps)
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from .by_hand import by_hand, joined
 from .config import BackboneConfig, Branch
 from .init import BRANCH_PACE, stored_at
-from .layers import Amplifier, LayerNorm, LearnedScale, RmsNorm, build_norm, unit
+from .layers import Amplifier, LayerNorm, LearnedScale, RmsNorm, build_norm
+from .lengths import unit
 from .made import once
 from .past import LayerCache
 from .short_conv import build_short_conv

@@ -11,10 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS: dict[str, list[set[str]]] = {
     "backbones": [
-        {"errors", "freed"},
+        {"errors", "freed", "made"},
         {"storage"},
         {"config", "past", "by_hand"},
-        {"recipe"},
+        {"recipe", "lengths"},
         {"init", "positions", "layers"},
         {"stream", "short_conv"},
         {"attention", "ffn", "residual", "embedding"},

@@ -40,15 +40,11 @@ def one_query(q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
 
     No key is repeated for the heads that share it, and no width is padded.
     """
-    heads, maps = q.shape[1:3]
-    groups, sets = k.shape[1:3]
     keys, values = k.flatten(0, 2), v.flatten(0, 2)
-    together = sets == 1 or groups == heads  # what reads one key set is so already
-    asking = q if together else by_key_set(q, groups, sets)  # [B, G, K, R, 1, D]
+    asking = by_key_set(q, *k.shape[1:3])  # [B, G, K, R, 1, D]
     asked = asking.reshape(keys.shape[0], -1, q.shape[-1]).mul(scale)
-    p = torch.bmm(asked, keys.mT).softmax(dim=-1)
-    if not together:
-        p = by_head(p.view(*asking.shape[:-1], -1), maps)  # [B, H, M, 1, S]
+    p = torch.bmm(asked, keys.mT).softmax(dim=-1).view(*asking.shape[:-1], -1)
+    p = by_head(p, q.shape[2])  # [B, H, M, 1, S]
     reads = torch.bmm(p.reshape(values.shape[0], -1, p.shape[-1]), values)
     return reads.view(*q.shape[:-1], -1)
 

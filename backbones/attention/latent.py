@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ..by_hand import by_hand
 from ..config import BackboneConfig, Latent
-from ..layers import together
+from ..layers import side_by_side, together
+from ..made import decoding, once
 from ..past import Start
 from ..positions import build_rotation
 from ..stream import Bottleneck, reader
@@ -74,10 +75,26 @@ class Compressed(nn.Module):
         both = torch.cat((latent, turned), dim=-1)
         return (both,) if inverse is None else (both, inverse)
 
-    def asked(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def project(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Queries and memory of x."""
+        if x.shape[1] == 1 and decoding() and self.norm.kind == "none" and self.norm.q is None:
+            return self.project_one(x, start)
         memory = self.memory(x, start)
         return self.queries(x, start), memory
+
+    def project_one(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same of x [B, 1, C], without a QK norm: one product, and all that turns at once."""
+        (stay, turn), b, narrow = self.parts, x.shape[0], self.query_latent
+        first = narrow.down if isinstance(narrow, Bottleneck) else self.q
+        every = side_by_side(x, self, first, self.latent.down, self.turning_k)
+        q, latent, turning = every.split((first.weight.shape[0], self.rank, turn), dim=-1)
+        q = self.q(narrow.norm(q)) if isinstance(narrow, Bottleneck) else q
+        q = q.view(b, -1, 1, stay + turn)
+        turning = (turning if self.balance == 1.0 else turning * self.balance).unsqueeze(1)
+        turned = self.rotation(torch.cat((q[..., stay:], turning), dim=1), start)
+        q = torch.cat((q[..., :stay], turned[:, :-1]), dim=-1)
+        both = torch.cat((self.latent.norm(latent).unsqueeze(1), turned[:, -1:]), dim=-1)
+        return q.view(b, self.layout.heads, self.layout.maps, 1, -1), (both.unsqueeze(1),)
 
     def heads(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: absorbed where that is less work, which is when few queries follow many."""
@@ -108,15 +125,19 @@ class Compressed(nn.Module):
         """Latents as keys and values; q [B, H, M, T, D] goes to their space."""
         both, *inverse = memory
         groups, sets = self.layout.groups, self.layout.key_sets
-        up = self.k.weight.unflatten(0, (groups, sets, -1))  # [G, K, N, r]
-        gain = self.norm.key_gain()
-        up = up if gain is None else up * gain.mT  # [G, K, N, 1], or fewer
+        up = once(self.k, self.amplified_keys)  # [G, K, N, r]
         staying, turning = q.split(self.parts, dim=-1)
         asking = by_key_set(staying, groups, sets)  # [B, G, K, P, T, N]
         found = (asking.flatten(3, 4) @ up).unflatten(3, asking.shape[3:5])
         q = torch.cat((by_head(found, self.layout.maps), turning), dim=-1)
         k = times(both, *inverse)
         return Heads(q=q, k=k, v=both[..., : self.rank], lift=self.values)
+
+    def amplified_keys(self) -> Tensor:
+        """U, each row times its gain: [G, K, N, r]."""
+        up = self.k.weight.unflatten(0, (self.layout.groups, self.layout.key_sets, -1))
+        gain = self.norm.key_gain()
+        return up if gain is None else up * gain.mT  # [G, K, N, 1], or fewer
 
     def inverse_length(self, latent: Tensor, turning: Tensor) -> Tensor | None:
         """Of keys [B, G, K, T, 1], from latents and turning parts; None without a QK norm."""

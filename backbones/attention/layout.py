@@ -52,11 +52,15 @@ def split(x: Tensor, heads: int, sets: int) -> Tensor:
 
 def by_key_set(q: Tensor, groups: int, sets: int) -> Tensor:
     """[B, H, M, T, D] -> [B, G, K, R, T, D]: what reads one key set is together."""
-    q = q.unflatten(1, (groups, -1))  # [B, G, r, M, T, D]
-    return q.flatten(2, 3).unsqueeze(2) if sets == 1 else q.transpose(2, 3)
+    b, heads, _, t, d = q.shape
+    if sets == 1 or groups == heads:  # it is already
+        return q.reshape(b, groups, sets, -1, t, d)
+    return q.unflatten(1, (groups, -1)).transpose(2, 3)  # of [B, G, r, M, T, D]
 
 
 def by_head(x: Tensor, maps: int) -> Tensor:
     """[B, G, K, R, T, .] -> [B, H, M, T, .]: the other way."""
-    x = x.squeeze(2).unflatten(2, (-1, maps)) if x.shape[2] == 1 else x.transpose(2, 3)
-    return x.flatten(1, 2)
+    b, _, sets, r, t, d = x.shape
+    if sets == 1 or r == 1:
+        return x.reshape(b, -1, maps, t, d)
+    return x.transpose(2, 3).flatten(1, 2)

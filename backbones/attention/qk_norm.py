@@ -5,6 +5,7 @@ D query width   R width of the part of a key that all heads share, 0 where there
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from ..by_hand import by_hand, normed
 from ..config import BackboneConfig
 from ..init import stored_at
-from ..layers import LearnedScale, rms, unit
+from ..layers import LearnedScale
+from ..lengths import rms, smallest_mean, unit
 from ..made import once
 from .layout import HeadLayout
 
@@ -81,7 +83,7 @@ class QkNorm(nn.Module):
 
     def both(self, x: Tensor) -> Tensor:
         """[B, H M + G K, 1, D], queries and then keys, to the same shape: for decoding."""
-        gain, eps = once(self, lambda: (self.both_gains(), x.new_full((1,), self.eps)))
+        gain, eps = once(self, lambda: (self.both_gains(), smallest_mean(x, self.eps)))
         if self.kind == "rms" and gain is not None:
             return rms(x, gain, eps)
         return times(x if self.kind == "none" else unit(x), gain)
@@ -114,7 +116,7 @@ class QkNorm(nn.Module):
         if self.kind == "none":
             return None
         wide = [p if p.dtype == torch.float64 else p.float() for p in parts]
-        squares = sum((p.square().sum(dim=-1, keepdim=True) for p in wide), start=torch.zeros(()))
+        squares = reduce(torch.add, [p.square().sum(dim=-1, keepdim=True) for p in wide])
         if self.kind == "rms":
             squares = squares / sum(p.shape[-1] for p in parts) + self.eps
         return squares.clamp_min(SMALLEST).rsqrt().to(parts[0].dtype)

@@ -5,6 +5,7 @@ B batch   T positions   C model width   V vocabulary
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from backbones.attention import Attention
 from backbones.config import BackboneConfig
 from backbones.losses import cross_entropy
+from backbones.made import Made
 from backbones.model import LanguageModel
 from backbones.optim import parameter_groups
 from backbones.recipe import TrainRecipe
@@ -75,13 +77,16 @@ def seeded(model: nn.Module, ids: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decoding_equals_one_pass(model: LanguageModel, ids: Tensor, tolerance: float) -> None:
-    """Fed in any chunks, the cached model says what it says of the whole."""
+    """Fed in any chunks, the cached model says what it says of the whole.
+
+    So it does where what is made of weights is made once.
+    """
     length, whole = ids.shape[1], model(ids)
     for chunks in ([1] * length, [1, 7, 3, length - 11], [length - 2, 2], [length]):
-        caches, parts = model.new_caches(), []
-        for part in ids.split(chunks, dim=1):
-            parts.append(model(part, caches))
-        torch.testing.assert_close(torch.cat(parts, 1), whole, rtol=0, atol=tolerance)
+        for context in (nullcontext(), Made().used()):
+            with context:
+                parts = in_pieces(model, ids, chunks)
+            torch.testing.assert_close(parts, whole, rtol=0, atol=tolerance)
 
 
 @torch.no_grad()
@@ -101,13 +106,16 @@ def padding_changes_nothing(model: LanguageModel, ids: Tensor, tolerance: float)
     whole, same = (in_pieces(model, x, [length], padding) for x in (ids, other))
     assert torch.equal(whole[~is_padding], same[~is_padding])
     for chunks in ([length], [1] * length, [1, 7, 3, length - 11], [length - 2, 2]):
-        out = in_pieces(model, ids, chunks, padding)
+        with Made().used():
+            out = in_pieces(model, ids, chunks, padding)
         assert out.isfinite().all(), f"chunks={chunks}"
         for row, start, wanted in zip(out, starts, alone, strict=True):
             torch.testing.assert_close(row[start:], wanted, rtol=0, atol=tolerance)
 
 
-def in_pieces(model: LanguageModel, ids: Tensor, chunks: list[int], padding: Tensor) -> Tensor:
+def in_pieces(
+    model: LanguageModel, ids: Tensor, chunks: list[int], padding: Tensor | None = None
+) -> Tensor:
     caches = model.new_caches(padding)
     return torch.cat([model(part, caches) for part in ids.split(chunks, dim=1)], dim=1)
 
@@ -135,7 +143,7 @@ def scores_depend_on_distance_only(attention: Attention, x: Tensor) -> None:
     """q k' is the same wherever the sequence starts, and so is what comes of it."""
     projection, scores = attention.projection, []
     for start in (0, 1, 1000):
-        heads = projection.heads(x, start, projection.memory(x, start))
+        heads = projection.heads(*projection.project(x, start))
         k = heads.k.repeat_interleave(heads.q.shape[1] // heads.k.shape[1], dim=1)
         scores.append(projection.scale * heads.q @ k.mT)
     assert scores[0].std() > 1e-2
@@ -147,7 +155,7 @@ def scores_depend_on_distance_only(attention: Attention, x: Tensor) -> None:
 def scores_depend_on_distance(attention: Attention, width: int) -> None:
     """Where every token is the same, only where a key stands tells it from another."""
     x = torch.randn(width, dtype=torch.float64).expand(1, 6, width)
-    heads = attention.projection.heads(x, 0, attention.projection.memory(x, 0))
+    heads = attention.projection.heads(*attention.projection.project(x, 0))
     k = heads.k.repeat_interleave(heads.q.shape[1] // heads.k.shape[1], dim=1)
     last = attention.projection.scale * heads.q[..., -1:, :] @ k.mT
     assert (last.diff(dim=-1).abs() > 1e-9).all()

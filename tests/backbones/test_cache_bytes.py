@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from backbones.attention.projections import Grouped
+from backbones.made import Made
 from backbones.model import LanguageModel
 from backbones.past import LayerCache
 from backbones.presets import PRESETS, Sizes, sized
@@ -45,7 +46,7 @@ def held(cache: LayerCache) -> tuple[int, int]:
 
 def caches_after(model: LanguageModel, *lengths: int) -> LayerCache:
     caches = model.new_caches()
-    with torch.no_grad():
+    with torch.no_grad(), Made().used():
         for length in lengths:
             model(torch.randint(11, (1, length)), caches)
     return caches[1]

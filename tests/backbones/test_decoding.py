@@ -55,7 +55,7 @@ def test_one_query_reads_what_repeated_keys_say(name: str) -> None:
 def test_planted_heads_of_another_group(monkeypatch: pytest.MonkeyPatch) -> None:
     grouped = kernel.by_key_set
     monkeypatch.setattr(kernel, "by_key_set", lambda x, g, k: grouped(x.flip(1), g, k))
-    q, k, v = drawn("v1 gqa", 9)
+    q, k, v = drawn("v2 gqa", 9)
     with pytest.raises(AssertionError):
         torch.testing.assert_close(one_query(q, k, v, 0.3), repeated(q, k, v), rtol=0, atol=1e-3)
 
