@@ -29,11 +29,12 @@ softmax_slope = torch.ops.aten._softmax_backward_data
 
 def short_enough(heads: Heads, past: LayerCache) -> bool:
     """Whether these are read here: in training, from the first position on, each row whole."""
-    t = heads.q.shape[-2]
+    t, k, v = heads.q.shape[-2], heads.k, heads.v
     return (
-        t == heads.k.shape[-2] <= LONGEST
+        t == k.shape[-2] <= LONGEST
+        and k.shape[1] == v.shape[1]  # not so where latents are read as values
         and past.order is None
-        and by_hand(heads.q, heads.k, heads.v)
+        and by_hand(heads.q, k, v)
     )
 
 
