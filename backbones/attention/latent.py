@@ -93,7 +93,7 @@ class Compressed(nn.Module):
         plain &= isinstance(self.query_latent, nn.Identity) and isinstance(start, int)
         if not (plain and isinstance(norm, RmsNorm) and isinstance(turn, Rotary)):
             return None
-        weights = [m.weight for m in maps]
+        weights: list[Tensor] = [m.weight for m in maps]
         if not by_hand(x, *weights):
             return None
         wide = product(x, torch.cat(weights))

@@ -96,12 +96,23 @@ def slope_of_lam(slope: Tensor, maps: Sequence[Tensor]) -> Tensor:
     return (slope * maps[1]).sum(dim=-1, keepdim=True).neg_()
 
 
-def summed(total: Tensor | None, p: Tensor, x: Tensor, factor: float = 1.0) -> Tensor:
-    """A sum [B G, T, .] and factor p' x of a block: p [B G, r N, S], x [B G, r N, .]."""
-    if total is None:  # of the first block, which has all keys
-        return torch.baddbmm(x.new_empty(()), p.mT, x, beta=0, alpha=factor)
-    total[:, : p.shape[-1]].baddbmm_(p.mT, x, alpha=factor)
-    return total
+class Sum:
+    """Slopes [B G, T, .] to which blocks add, of which the first has all keys."""
+
+    def __init__(self) -> None:
+        self.begun: list[Tensor] = []
+
+    def add(self, p: Tensor, x: Tensor, factor: float = 1.0) -> None:
+        """factor p' x: p [B G, r N, S], x [B G, r N, .]."""
+        if self.begun:
+            self.total[:, : p.shape[-1]].baddbmm_(p.mT, x, alpha=factor)
+        else:
+            self.begun = [torch.baddbmm(x.new_empty(()), p.mT, x, beta=0, alpha=factor)]
+
+    @property
+    def total(self) -> Tensor:
+        """The sum."""
+        return self.begun[0]
 
 
 class Read(Function):
@@ -139,7 +150,7 @@ class Read(Function):
         q, k, v, lam, *kept = ctx.saved_tensors
         groups, maps, values = k.shape[1], q.shape[2], v.flatten(0, 2)
         found = OfScores(q, k, ctx.scale)
-        of_v: Tensor | None = None
+        of_v = Sum()
         of_lam: list[Tensor] = []
         for i, rows in enumerate(blocks(k.shape[-2])):
             p = through = kept[i * maps : (i + 1) * maps]
@@ -152,12 +163,12 @@ class Read(Function):
                 of_lam.append(slope_of_lam(of_p[0], p).view(*q.shape[:2], -1, 1))
                 of_p *= maps  # of P_1; of P_2 it is -lam times as much
             for each, x in zip(through, into, strict=True):
-                of_v = summed(of_v, each, x)
+                of_v.add(each, x)
             for m, (slope_of_map, each) in enumerate(zip(of_p, p, strict=True)):
                 of_scores = softmax_slope(slope_of_map, each, -1, each.dtype)
                 found.add(m, rows, of_scores, part if m else None)
-        of_lambda = torch.cat(of_lam[::-1], dim=-2).sum_to_size(lam.shape) if of_lam else None
-        return found.of_q, found.of_k().view_as(k), of_v.view_as(v), of_lambda, None
+        of_layer = None if lam is None else torch.cat(of_lam[::-1], dim=-2).sum_to_size(lam.shape)
+        return found.of_q, found.of_k().view_as(k), of_v.total.view_as(v), of_layer, None
 
 
 class OfScores:
@@ -168,7 +179,7 @@ class OfScores:
         self.asked, self.keys, self.scale = by_map(q, groups), by_set(k), scale
         self.of_q = q.new_empty(q.shape)
         self.places = by_map(self.of_q, groups)
-        self.sums: list[Tensor | None] = [None] * len(self.keys)
+        self.sums = [Sum() for _ in self.keys]
 
     def add(self, m: int, rows: slice, of_scores: Tensor, lam: Tensor | None) -> None:
         """Of map m, [B G, r N, S]; -lam times as much, where there is a lam [B G, r N, 1].
@@ -179,10 +190,10 @@ class OfScores:
         of_q = of_scores @ self.keys[at][:, : rows.stop]
         if lam is not None:
             asking, of_q = asking * -lam, of_q.mul_(-lam)
-        self.sums[at] = summed(self.sums[at], of_scores, asking, self.scale)
+        self.sums[at].add(of_scores, asking, self.scale)
         place = self.places[m][..., rows, :]
         torch.mul(of_q.view(place.shape), self.scale, out=place)
 
     def of_k(self) -> Tensor:
         """[B G, K, T, D]."""
-        return torch.stack([each for each in self.sums if each is not None], dim=1)
+        return torch.stack([each.total for each in self.sums], dim=1)
