@@ -48,7 +48,8 @@ def stream(
 ) -> Iterator[Tensor]:
     """`count` tokens more than ids [B, T], T >= 1, each [B, 1], as soon as it is drawn.
 
-    The model should be in eval mode.
+    The model should be in eval mode, and its weights stay as they are until the last token: what is
+    made of them alone is made once.
 
     Shorter prompts are padded on the left, `padding` [B] says by how much (see `left_padded`): each
     row is continued as if it were alone, though of the draws of one seed.
@@ -72,8 +73,9 @@ def stream(
             caches, new = opened(model, ids, starts)
         with torch.inference_mode(), made.used():
             new = next_token(model(new, caches)[:, -1], sampling, draw)
+        new = new.clone()  # it may be trained on, which nothing of inference mode may
         ids = torch.cat((ids, new), dim=-1)
-        yield ids[:, -1:].clone()
+        yield new
 
 
 def left_padded(prompts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

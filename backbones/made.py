@@ -41,7 +41,7 @@ class Made:
 
 def once(module: nn.Module, make: Callable[[], T]) -> T:
     """What `make` makes of that module's weights, a thing a module."""
-    made = in_use.get()
+    made = current()
     if made is None:
         return make()
     if module not in made:
@@ -51,4 +51,9 @@ def once(module: nn.Module, make: Callable[[], T]) -> T:
 
 def decoding() -> bool:
     """Whether what is made of weights now serves many tokens: then it may cost more to make."""
-    return in_use.get() is not None
+    return current() is not None
+
+
+def current() -> dict[nn.Module, Any] | None:
+    """What was made so far, where a `Made` is used; to ask would break a compiled graph in two."""
+    return None if torch.compiler.is_compiling() else in_use.get()

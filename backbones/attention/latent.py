@@ -8,14 +8,15 @@ N, R the parts of a query or key that stay and that turn; D = N + R   P maps tha
 import torch
 from torch import Tensor, nn
 
-from ..by_hand import by_hand
+from ..by_hand import by_hand, product
 from ..config import BackboneConfig, Latent
-from ..layers import side_by_side, together
+from ..layers import RmsNorm, side_by_side, together
 from ..made import decoding, once
 from ..past import Start
-from ..positions import build_rotation
+from ..positions import Rotary, build_rotation
 from ..stream import Bottleneck, reader
 from .layout import HeadLayout, Heads, by_head, by_key_set, split
+from .parted import parted
 from .qk_norm import Origin, QkNorm, times
 from .rebuilt import rebuilt
 
@@ -75,26 +76,46 @@ class Compressed(nn.Module):
         both = torch.cat((latent, turned), dim=-1)
         return (both,) if inverse is None else (both, inverse)
 
-    def project(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def asked(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Queries and memory of x."""
         if x.shape[1] == 1 and decoding() and self.norm.kind == "none" and self.norm.q is None:
-            return self.project_one(x, start)
+            return self.asked_of_one(x, start)
+        found = self.asked_at_once(x, start)
+        if found is not None:
+            return found
         memory = self.memory(x, start)
         return self.queries(x, start), memory
 
-    def project_one(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The same of x [B, 1, C], without a QK norm: one product, and all that turns at once."""
-        (stay, turn), b, narrow = self.parts, x.shape[0], self.query_latent
+    def asked_at_once(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+        """The same in training, of one product, which is faster than two; where nothing is between
+        it and the turn but the norm of latents, else None.
+        """
+        norm, turn = self.latent.norm, self.rotation
+        maps = self.q, self.latent.down, self.turning_k
+        plain = self.norm.kind == "none" and self.q.bias is None
+        plain &= isinstance(self.query_latent, nn.Identity) and isinstance(start, int)
+        if not (plain and isinstance(norm, RmsNorm) and isinstance(turn, Rotary)):
+            return None
+        weights: list[Tensor] = [m.weight for m in maps]
+        if not by_hand(x, *weights):
+            return None
+        wide = product(x, torch.cat(weights))
+        q, both = parted(wide, norm, turn.halves(x[..., : self.parts[1]], start), self.layout)
+        return q, (split(both, 1, 1),)
+
+    def asked_of_one(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same of x [B, 1, C] in decoding: one product, and all that turns turned as one."""
+        (stay, turn), narrow = self.parts, self.query_latent
         first = narrow.down if isinstance(narrow, Bottleneck) else self.q
         every = side_by_side(x, self, first, self.latent.down, self.turning_k)
         q, latent, turning = every.split((first.weight.shape[0], self.rank, turn), dim=-1)
         q = self.q(narrow.norm(q)) if isinstance(narrow, Bottleneck) else q
-        q = q.view(b, -1, 1, stay + turn)
+        q = q.view(x.shape[0], -1, 1, stay + turn)
         turning = (turning if self.balance == 1.0 else turning * self.balance).unsqueeze(1)
         turned = self.rotation(torch.cat((q[..., stay:], turning), dim=1), start)
         q = torch.cat((q[..., :stay], turned[:, :-1]), dim=-1)
         both = torch.cat((self.latent.norm(latent).unsqueeze(1), turned[:, -1:]), dim=-1)
-        return q.view(b, self.layout.heads, self.layout.maps, 1, -1), (both.unsqueeze(1),)
+        return q.unflatten(1, (self.layout.heads, -1)), (both.unsqueeze(1),)
 
     def heads(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: absorbed where that is less work, which is when few queries follow many."""
@@ -114,7 +135,7 @@ class Compressed(nn.Module):
         latent, turned = both.split((self.rank, self.parts[1]), dim=-1)
         gain, up = self.norm.key_gain(), (self.k, self.v)
         if gain is None and self.k.bias is None and by_hand(both, *(u.weight for u in up)):
-            k, v = rebuilt(latent, turned, (self.k.weight, self.v.weight), self.layout)
+            k, v = rebuilt(both, (self.k.weight, self.v.weight), self.layout)
         else:
             staying = times(self.staying_keys(latent), gain)
             k = torch.cat((staying, turned.expand(*staying.shape[:-1], -1)), dim=-1)

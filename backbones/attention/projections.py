@@ -50,19 +50,20 @@ class Grouped(nn.Module):
         v = split(self.v(x), self.layout.groups, 1)
         return self.rotation(self.norm.keys(k), start), v
 
-    def project(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def asked(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Queries and memory of x; in decoding, of one position, with queries and keys as one."""
         if x.shape[1] > 1 or not decoding():
             memory = self.memory(x, start)
             return self.queries(x, start), memory
-        h, b, d = self.layout, x.shape[0], self.layout.query_dim
-        asking, keys = h.heads * h.maps, h.groups * h.key_sets
+        layout, b, d = self.layout, x.shape[0], self.layout.query_dim
+        asking, keys = layout.heads * layout.maps, layout.groups * layout.key_sets
         every = side_by_side(x, self, self.q, self.k, self.v)
-        both, v = every.split(((asking + keys) * d, h.groups * h.value_dim), dim=-1)
+        both, v = every.split(((asking + keys) * d, layout.groups * layout.value_dim), dim=-1)
         both = self.rotation(self.norm.both(both.view(b, -1, 1, d)), start)
         q, k = both.split((asking, keys), dim=1)
-        k, v = k.view(b, h.groups, h.key_sets, 1, d), v.view(b, h.groups, 1, 1, h.value_dim)
-        return q.view(b, h.heads, h.maps, 1, d), (k, v)
+        k = k.view(b, layout.groups, layout.key_sets, 1, d)
+        v = v.view(b, layout.groups, 1, 1, layout.value_dim)
+        return q.view(b, layout.heads, layout.maps, 1, d), (k, v)
 
     def heads(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: memory as it is."""

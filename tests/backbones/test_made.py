@@ -138,13 +138,13 @@ def test_planted_gains_of_keys_for_queries(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_planted_keys_before_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    project = Grouped.project
+    asked = Grouped.asked
 
     def exchanged(self: Grouped, x: Tensor, start: int) -> tuple[Tensor, tuple[Tensor, ...]]:
-        q, (k, v) = project(self, x, start)
+        q, (k, v) = asked(self, x, start)
         return (k, (q, v)) if decoding() and x.shape[1] == 1 else (q, (k, v))
 
-    monkeypatch.setattr(Grouped, "project", exchanged)
+    monkeypatch.setattr(Grouped, "asked", exchanged)
     config = SMALL_PRESETS["llama"]
     with pytest.raises(AssertionError):
         laws.decoding_equals_one_pass(laws.sharpened(config), laws.tokens(config), 1e-12)
