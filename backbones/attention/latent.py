@@ -78,7 +78,7 @@ class Compressed(nn.Module):
 
     def asked(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Queries and memory of x."""
-        if x.shape[1] == 1 and decoding() and self.norm.kind == "none" and self.norm.q is None:
+        if x.shape[1] == 1 and decoding():
             return self.asked_of_one(x, start)
         found = self.asked_at_once(x, start)
         if found is not None:
@@ -105,17 +105,20 @@ class Compressed(nn.Module):
 
     def asked_of_one(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The same of x [B, 1, C] in decoding: one product, and all that turns turned as one."""
-        (stay, turn), narrow = self.parts, self.query_latent
+        (stay, turn), narrow, b = self.parts, self.query_latent, x.shape[0]
         first = narrow.down if isinstance(narrow, Bottleneck) else self.q
-        every = side_by_side(x, self, first, self.latent.down, self.turning_k)
+        every = side_by_side(x, self, first, self.latent.down, self.turning_k).view(b, 1, 1, 1, -1)
         q, latent, turning = every.split((first.weight.shape[0], self.rank, turn), dim=-1)
         q = self.q(narrow.norm(q)) if isinstance(narrow, Bottleneck) else q
-        q = q.view(x.shape[0], -1, 1, stay + turn)
-        turning = (turning if self.balance == 1.0 else turning * self.balance).unsqueeze(1)
-        turned = self.rotation(torch.cat((q[..., stay:], turning), dim=1), start)
-        q = torch.cat((q[..., :stay], turned[:, :-1]), dim=-1)
-        both = torch.cat((self.latent.norm(latent).unsqueeze(1), turned[:, -1:]), dim=-1)
-        return q.unflatten(1, (self.layout.heads, -1)), (both.unsqueeze(1),)
+        q = self.norm.queries(q.view(b, self.layout.heads, self.layout.maps, 1, -1))
+        latent, turning = self.latent.norm(latent), turning * self.balance
+        inverse = self.inverse_length(latent, turning)
+        turning = times(turning, self.norm.shared_gain())
+        turned = torch.cat((q[..., stay:].flatten(1, 2), turning.squeeze(1)), dim=1)
+        turned = self.rotation(turned, start)
+        q = torch.cat((q[..., :stay], turned[:, :-1].view(*q.shape[:-1], -1)), dim=-1)
+        both = torch.cat((latent, turned[:, None, -1:]), dim=-1)
+        return q, (both,) if inverse is None else (both, inverse)
 
     def heads(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: absorbed where that is less work, which is when few queries follow many."""

@@ -15,7 +15,7 @@ from ..config import BackboneConfig
 from ..init import stored_at
 from ..layers import LearnedScale
 from ..lengths import rms, smallest_mean, unit
-from ..made import once
+from ..made import decoding, once
 from .layout import HeadLayout
 
 SMALLEST = 1e-24  # of a sum of squares: a zero vector has no direction, and stays zero
@@ -100,6 +100,8 @@ class QkNorm(nn.Module):
         """x [..., D] at its known size, times the gain."""
         if self.kind != "none" and by_hand(x, gain):
             return normed(x, gain, eps=self.eps if self.kind == "rms" else None)
+        if decoding() and self.kind in {"standard", "split"}:
+            return times(unit(x), gain)
         return times(x, self.inverse_length(x), gain)
 
     def key_gain(self) -> Tensor | None:
