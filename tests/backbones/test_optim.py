@@ -15,7 +15,7 @@ from backbones.model import LanguageModel
 from backbones.optim import Muon, OrthoGrad, build_optimizer, parameter_roles
 from backbones.optim import muon as muon_module
 from backbones.optim.muon import orthogonal
-from backbones.recipe import By, GroupRule, MuonRule, RoleRates, TrainRecipe
+from backbones.recipe import By, GroupRule, MuonRule, Precision, RoleRates, TrainRecipe
 from backbones.train import RunFolder, StepReport, fit
 
 CONFIG = SMALL_PRESETS["llama"]
