@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def read_material(run: RunFolder, bars: Panel | Path) -> Material:
         predictions=table_of(run.path / "predictions.parquet", shown),
         networks=networks_of(run),
         paths=paths_of(run),
-        hashes={name: sha256((run.path / name).read_bytes()).hexdigest() for name in TABLES},
+        hashes={name: _sha256(run.path / name) for name in TABLES},
         panel=panel,
         without_bars=why,
     )
@@ -170,12 +170,18 @@ def table_of(path: Path, models: Sequence[str]) -> pd.DataFrame:
     schema = frames.SCORES if path.name == "scores.parquet" else frames.PREDICTIONS
     try:
         wanted = [("model", "in", list(models))]
-        table = pq.read_table(pa.BufferReader(path.read_bytes()), filters=wanted)
+        with path.open("rb") as file:  # not the bytes of it: other models' are most of them
+            table = pq.read_table(pa.PythonFile(file, mode="r"), filters=wanted)
     except (pa.ArrowException, OSError) as error:
         raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
     if table.schema.names != schema.names:
         raise CheckpointError(f"{path} is of another version; start a new run")
     return table.to_pandas(strings_to_categorical=False)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def bars_of(data: Mapping[str, Any], root: Path) -> tuple[Panel | None, str]:
