@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import forecaster.distributions.distribution as checks
-from forecaster.distributions.distribution import Distribution, Floats, at_bins, require, taken
+from forecaster.distributions.distribution import (
+    Distribution,
+    Floats,
+    at_bins,
+    bins_of,
+    require,
+    taken,
+)
 from forecaster.distributions.location_scale import LocationScale
 from forecaster.distributions.progress import Progress, progress_of
 
@@ -121,7 +128,7 @@ class Binned(Distribution):
 
     def _invert(self, u: Floats) -> Floats:
         """U [B, N, H] -> y."""
-        bins = (self._below[..., 1:] <= u[..., None]).sum(axis=-1)
+        bins = bins_of(self._below[..., 1:], u)
         p = at_bins(self.probabilities, bins)
         share = np.where(p > 0, (u - at_bins(self._below, bins)) / np.where(p > 0, p, 1.0), 0.0)
         at = np.arange(u.shape[-1]), bins
@@ -167,6 +174,15 @@ class Binned(Distribution):
         """The distributions of some origins, over the same base and bins."""
         _ = self.progress  # worked out before, for all rows
         return taken(self, rows, ("base", "edges", "progress"))
+
+    def at(self, h: int) -> Self:
+        """The distributions of one horizon."""
+        one = slice(h, h + 1)
+        parts = self.edges[one], self.probabilities[:, one], self.scale[:, one], self.loc[:, one]
+        out = object.__new__(type(self))  # normalised once, and not again
+        names = "edges", "probabilities", "scale", "loc"
+        vars(out).update(zip(names, parts, strict=True), base=self.base.at(h))
+        return out
 
     @cached_property
     def _below(self) -> Floats:

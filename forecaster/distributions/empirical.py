@@ -11,7 +11,7 @@ import numpy as np
 import scoringrules
 from numpy.typing import NDArray
 
-from forecaster.distributions.distribution import Distribution, Floats, finite
+from forecaster.distributions.distribution import Distribution, Floats, column_of, finite
 
 # Kernel: Student t with 4 degrees of freedom, about the tail of daily returns, so that a return far
 # outside the sample has a log score that falls with the logarithm of its distance, not its square.
@@ -113,3 +113,7 @@ class Empirical(Distribution):
     def take(self, rows: NDArray[Any]) -> Self:
         """The samples of some origins."""
         return type(self)(self.samples[rows])
+
+    def at(self, h: int) -> Self:
+        """The samples of one horizon."""
+        return column_of(self, h)
