@@ -17,21 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import forecaster.distributions.distribution as checks
-from forecaster.distributions.distribution import (
-    Distribution,
-    Floats,
-    at_bins,
-    bins_of,
-    require,
-    taken,
-)
+from forecaster.distributions.distribution import Distribution, Floats, at_bins, require, taken
 from forecaster.distributions.location_scale import LocationScale
 from forecaster.distributions.progress import Progress, progress_of
 
 SUM_TOLERANCE = 1e-6  # softmax rows in single precision miss 1 by about 1e-7
 # A bin keeps at least this share of its base mass: a certain mistake costs 13.8 nats, not infinity.
 TILT_FLOOR = 1e-6
-BLOCK = 4_000_000  # comparisons of a level with a bin at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,15 +112,8 @@ class Binned(Distribution):
     def ppf(self, u: Floats) -> Floats:
         """U [..., N, H] -> y: the base's own ppf inside the bin that holds u."""
         u = np.asarray(u, dtype=np.float64)
-        shape = np.broadcast_shapes(u.shape, self.shape)
-        levels = np.broadcast_to(u, shape).reshape(-1, *self.shape)
-        step = max(1, BLOCK // self.probabilities.size)
-        parts = (self._invert(levels[i : i + step]) for i in range(0, len(levels), step))
-        return np.concatenate([levels[:0], *parts]).reshape(shape)
-
-    def _invert(self, u: Floats) -> Floats:
-        """U [B, N, H] -> y."""
-        bins = bins_of(self._below[..., 1:], u)
+        u = np.broadcast_to(u, np.broadcast_shapes(u.shape, self.shape))
+        bins = checks.bins_of(self._below[..., 1:], u)
         p = at_bins(self.probabilities, bins)
         share = np.where(p > 0, (u - at_bins(self._below, bins)) / np.where(p > 0, p, 1.0), 0.0)
         at = np.arange(u.shape[-1]), bins
@@ -177,12 +162,11 @@ class Binned(Distribution):
 
     def at(self, h: int) -> Self:
         """The distributions of one horizon."""
-        one = slice(h, h + 1)
-        parts = self.edges[one], self.probabilities[:, one], self.scale[:, one], self.loc[:, one]
-        out = object.__new__(type(self))  # normalised once, and not again
-        names = "edges", "probabilities", "scale", "loc"
-        vars(out).update(zip(names, parts, strict=True), base=self.base.at(h))
-        return out
+        return checks.column_of(self, h, base=self.base.at(h), edges=self.edges[h : h + 1])
+
+    def tabled(self) -> Self:
+        """The same, the cdf of its base from tables."""
+        return checks.remade(self, base=self.base.tabled())
 
     @cached_property
     def _below(self) -> Floats:

@@ -56,6 +56,10 @@ class Distribution(ABC):
     def at(self, h: int) -> Self:
         """The distributions [N, 1] of the horizon in column h."""
 
+    def tabled(self) -> "Distribution":
+        """The same for millions of questions: cdf and density to 1e-13, sooner where tables are."""
+        return self
+
     def pit(self, y: Floats) -> Floats:
         """y [N, H] -> [N, H] probability integral transform, uniform under the truth."""
         return self.cdf(y)
@@ -97,15 +101,17 @@ def taken(whole: Some, rows: NDArray[Any], shared: Collection[str] = ()) -> Some
     return out
 
 
-def column_of(whole: Some, h: int) -> Some:
-    """The distributions of one column of N x H, of parameters that all begin with these axes.
+def column_of(whole: Some, h: int, **others: Any) -> Some:
+    """The distributions of one column of N x H; `others` are parts that begin with other axes."""
+    mine = [f.name for f in fields(cast(Any, whole)) if f.name not in others]
+    parts = {name: np.ascontiguousarray(getattr(whole, name)[:, h : h + 1]) for name in mine}
+    return remade(whole, **parts, **others)
 
-    Not through the constructor, as `taken`; what had been worked out is worked out again.
-    """
+
+def remade(whole: Some, **parts: Any) -> Some:
+    """The same of other parts, which are sound: nothing is checked or kept that was worked out."""
     out = object.__new__(type(whole))
-    for field in fields(cast(Any, whole)):
-        held = getattr(whole, field.name)
-        vars(out)[field.name] = np.ascontiguousarray(held[:, h : h + 1])
+    vars(out).update({f.name: getattr(whole, f.name) for f in fields(cast(Any, whole))} | parts)
     return out
 
 

@@ -91,13 +91,13 @@ class Mixture(Distribution):
         """U [..., N, 1] -> y; a member alone answers for itself."""
         if len(self.members) == 1:
             return self.members[0].ppf(u)
-        n = self.shape[0]
+        quick, n = self.tabled(), self.shape[0]
         levels = u.reshape(-1, n, 1)
         parts = []
         step = max(1, ROWS // n)
         for start in range(0, len(levels), step):
             part = levels[start : start + step]
-            again = self if len(part) == 1 else self.take(np.tile(np.arange(n), len(part)))
+            again = quick if len(part) == 1 else quick.take(np.tile(np.arange(n), len(part)))
             parts.append(again._invert(part.reshape(-1, 1)).reshape(part.shape))
         return np.concatenate([levels[:0], *parts]).reshape(u.shape)
 
@@ -127,6 +127,10 @@ class Mixture(Distribution):
         members = tuple(self.members[i].at(h) for i in used)
         return type(self)(members, self.weights[h : h + 1, used])
 
+    def tabled(self) -> "Mixture":
+        """The same, of members from tables."""
+        return type(self)(tuple(each.tabled() for each in self.members), self.weights)
+
     @property
     def _columns(self) -> Floats:
         """[M, 1, H] weights."""
@@ -141,13 +145,21 @@ class Mixture(Distribution):
     @cached_property
     def _disagreement(self) -> Floats:
         """[N, H] sum over pairs of w w' times the integral of (F - F')^2."""
-        quartiles = np.stack([m.quantile([0.25, 0.5, 0.75]) for _, m in self._used])
+        columns = [self.at(h)._of_one_horizon() for h in range(self.shape[1])]
+        return np.concatenate(columns, axis=1)
+
+    def _of_one_horizon(self) -> Floats:
+        """[N, 1] the same of a pool [N, 1]."""
+        total = np.zeros(self.shape)
+        if len(self.members) == 1:
+            return total
+        quartiles = np.stack([m.quantile([0.25, 0.5, 0.75]) for m in self.members])
         width = (quartiles[..., 2] - quartiles[..., 0]).min(axis=0)
         middle = quartiles[..., 1].mean(axis=0)
-        total = np.zeros(self.shape)
+        quick = self.tabled()
         for v in np.arange(-REACH, REACH + STEP / 2, STEP):
             x = middle + width * np.sinh(v)
-            cdfs = [(w, m.cdf(x)) for w, m in self._used]
+            cdfs = [(w, m.cdf(x)) for w, m in quick._used]
             mean = sum((w * f for w, f in cdfs), np.zeros(self.shape))
             spread = sum((w * (f - mean) ** 2 for w, f in cdfs), np.zeros(self.shape))
             total += STEP * width * np.cosh(v) * spread

@@ -23,6 +23,7 @@ from forecaster.distributions.distribution import (
     Floats,
     at_bins,
     bins_of,
+    column_of,
     require,
     taken,
 )
@@ -125,8 +126,7 @@ class ParetoTailed(Distribution):
 
     def at(self, h: int) -> Self:
         """The tables of one horizon."""
-        knots, beta, xi = (x[:, h : h + 1] for x in (self.knots, self.beta, self.xi))
-        return type(self)(self.levels, knots, beta, xi)
+        return column_of(self, h, levels=self.levels)
 
     @cached_property
     def _squares(self) -> tuple[Floats, Floats]:

@@ -118,7 +118,9 @@ def test_portions_are_whole_members_and_all_of_them():
     assert len(list(origins.portions(100))) == 1
 
 
-@pytest.mark.parametrize("name", ["historical_250", "har_empirical", "garch_student_t"])
+@pytest.mark.parametrize(
+    "name", ["historical_250", "har_empirical", "garch_student_t", "pool_garch_har"]
+)
 def test_portions_change_no_bit(name: str, monkeypatch: pytest.MonkeyPatch):
     panel = garch_panel(900, 4)
     cell = Cell(walk_forward(panel, SCHEDULE)[0], BASELINES[name])
