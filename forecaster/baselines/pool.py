@@ -17,7 +17,7 @@ import numpy as np
 from forecaster.bars import Floats, Panel
 from forecaster.distributions import Mixture
 from forecaster.features import cumulative_return
-from forecaster.folds import FEWEST_PAST
+from forecaster.folds import FEWEST_PAST, known_at
 from forecaster.protocol import Fitted, Forecaster, Origins
 
 LOOKBACK = 504  # bars of the clock, about two years
@@ -70,7 +70,7 @@ def learned_weights(
     clock = history.clock
     if len(clock) < FEWEST + LOOKBACK:
         return None
-    earlier = history.until(clock[-LOOKBACK - 1])
+    earlier = known_at(history, clock[-LOOKBACK - 1])
     origins = _later_origins(earlier, history)
     if len(origins) == 0:
         return None

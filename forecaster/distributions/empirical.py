@@ -11,7 +11,7 @@ import numpy as np
 import scoringrules
 from numpy.typing import NDArray
 
-from forecaster.distributions.distribution import Distribution, Floats, column_of, finite
+from forecaster.distributions.distribution import Distribution, Floats, bins_of, column_of, finite
 
 # Kernel: Student t with 4 degrees of freedom, about the tail of daily returns, so that a return far
 # outside the sample has a log score that falls with the logarithm of its distance, not its square.
@@ -74,13 +74,12 @@ class Empirical(Distribution):
     def cdf(self, y: Floats) -> Floats:
         """y [N, H] -> share of points <= y."""
         y = np.asarray(y, dtype=np.float64)
-        share = (self.samples <= y[..., None]).mean(axis=-1)
-        return np.where(np.isnan(y), np.nan, share)
+        return np.where(np.isnan(y), np.nan, bins_of(self.samples, y) / self.samples.shape[-1])
 
     def pit(self, y: Floats) -> Floats:
         """y [N, H] -> share of points below y plus half the share of points equal to it."""
         y = np.asarray(y, dtype=np.float64)
-        below = (self.samples < y[..., None]).mean(axis=-1)
+        below = bins_of(self.samples, np.nextafter(y, -np.inf)) / self.samples.shape[-1]
         return 0.5 * (below + self.cdf(y))
 
     def ppf(self, u: Floats) -> Floats:
