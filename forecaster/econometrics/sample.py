@@ -59,13 +59,13 @@ def sample_of(
     which = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(rows)])
     z = np.concatenate([each[k] for each, k in zip(x, rows, strict=True)])
     returns = np.concatenate([each[k] for each, k in zip(r, rows, strict=True)])
-    sample = Sample(tuple(symbols), which, z, returns, *_moments(z), season)
+    sample = Sample(tuple(symbols), which, z, returns, *moments(z), season)
     for own in sample.rows:
         z[own] = standardised(z[own], sample.mean, sample.deviation)
     return sample
 
 
-def _moments(x: Floats) -> tuple[Floats, Floats]:
+def moments(x: Floats) -> tuple[Floats, Floats]:
     """`known_moments` of x [N, F], to the same bits for F > 1: rows are many, so some at a time."""
     count, mean = np.zeros(x.shape[1], dtype=np.int64), np.zeros(x.shape[1])
     parts = [x[i : i + ROWS] for i in range(0, len(x), ROWS)]

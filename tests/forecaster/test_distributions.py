@@ -22,6 +22,7 @@ from forecaster.distributions import (
     SkewT,
     StudentT,
     bin_masses,
+    empirical,
     inversion,
     student_table,
 )
@@ -497,3 +498,14 @@ def test_an_inversion_asks_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inversion, "_step", lambda _, miss, slope: -miss * slope)
     np.testing.assert_allclose(pooled.quantile(levels), u, rtol=1e-9)
     assert per_level < 4 < sum(asked) / u.size
+
+
+def test_a_sample_in_parts_has_the_bits_of_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    d, y = Empirical(rng.standard_t(4, (9, 2, 60))), rng.standard_t(4, (9, 2))
+    found = []
+    for block in (1, 250, 1 << 30):
+        monkeypatch.setattr(empirical, "BLOCK", block)
+        found.append((d.logpdf(y), d.crps(y)))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
