@@ -48,6 +48,12 @@ class Rotary(nn.Module):
         a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
         return torch.stack((a * cos - b * sin, b * cos + a * sin), dim=-1).flatten(-2)
 
+    def halves(self, x: Tensor, start: Start) -> tuple[Tensor, Tensor, bool]:
+        """For x [..., T, D] cosines and sines [T, D/2], and whether pairs are (2i, 2i + 1)."""
+        cos, sin = turns_of(x, start, self.base)
+        half = cos.shape[-1] // 2
+        return cos[..., half:], sin[..., half:], self.interleaved
+
 
 class Unturned(nn.Module):
     """Queries and keys as they are, for models whose positions are added to the stream."""

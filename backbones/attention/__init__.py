@@ -30,7 +30,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, past: LayerCache) -> Tensor:
         """x [B, T, C] -> [B, T, C]; `past` grows by T positions."""
         start = past.start
-        memory = past.remember(self.projection.memory(x, start))
-        heads = self.projection.heads(x, start, memory)
+        q, new = self.projection.asked(x, start)
+        heads = self.projection.heads(q, past.remember(new))
         reading = Reading(heads=heads, x=x, past=past, start=start, scale=self.projection.scale)
         return self.out(self.rule(reading).transpose(1, 2).flatten(-2))  # [B, H, T, E] -> [B, T, C]

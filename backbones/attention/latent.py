@@ -8,13 +8,14 @@ N, R the parts of a query or key that stay and that turn; D = N + R   P maps tha
 import torch
 from torch import Tensor, nn
 
-from ..by_hand import by_hand
+from ..by_hand import by_hand, product
 from ..config import BackboneConfig, Latent
-from ..layers import together
+from ..layers import RmsNorm, together
 from ..past import Start
-from ..positions import build_rotation
+from ..positions import Rotary, build_rotation
 from ..stream import Bottleneck, reader
 from .layout import HeadLayout, Heads, by_head, by_key_set, split
+from .parted import parted
 from .qk_norm import Origin, QkNorm, times
 from .rebuilt import rebuilt
 
@@ -74,9 +75,34 @@ class Compressed(nn.Module):
         both = torch.cat((latent, turned), dim=-1)
         return (both,) if inverse is None else (both, inverse)
 
-    def heads(self, x: Tensor, start: Start, memory: tuple[Tensor, ...]) -> Heads:
+    def asked(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Queries and memory of x."""
+        found = self.asked_at_once(x, start)
+        if found is not None:
+            return found
+        memory = self.memory(x, start)
+        return self.queries(x, start), memory
+
+    def asked_at_once(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]] | None:
+        """The same in training, of one product, which is faster than two; where nothing is between
+        it and the turn but the norm of latents, else None.
+        """
+        norm, turn = self.latent.norm, self.rotation
+        maps = self.q, self.latent.down, self.turning_k
+        plain = self.norm.kind == "none" and self.q.bias is None
+        plain &= isinstance(self.query_latent, nn.Identity) and isinstance(start, int)
+        if not (plain and isinstance(norm, RmsNorm) and isinstance(turn, Rotary)):
+            return None
+        weights: list[Tensor] = [m.weight for m in maps]
+        if not by_hand(x, *weights):
+            return None
+        wide = product(x, torch.cat(weights))
+        q, both = parted(wide, norm, turn.halves(x[..., : self.parts[1]], start), self.layout)
+        return q, (split(both, 1, 1),)
+
+    def heads(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: absorbed where that is less work, which is when few queries follow many."""
-        q, t = self.queries(x, start), x.shape[-2]
+        t = q.shape[-2]
         if memory[0].shape[-2] > t and self.pays(t):
             return self.absorbed(q, memory)
         return self.expanded(q, memory)
@@ -92,7 +118,7 @@ class Compressed(nn.Module):
         latent, turned = both.split((self.rank, self.parts[1]), dim=-1)
         gain, up = self.norm.key_gain(), (self.k, self.v)
         if gain is None and self.k.bias is None and by_hand(both, *(u.weight for u in up)):
-            k, v = rebuilt(latent, turned, (self.k.weight, self.v.weight), self.layout)
+            k, v = rebuilt(both, (self.k.weight, self.v.weight), self.layout)
         else:
             staying = times(self.staying_keys(latent), gain)
             k = torch.cat((staying, turned.expand(*staying.shape[:-1], -1)), dim=-1)

@@ -48,10 +48,15 @@ class Grouped(nn.Module):
         v = split(self.v(x), self.layout.groups, 1)
         return self.rotation(self.norm.keys(k), start), v
 
-    def heads(self, x: Tensor, start: Start, memory: tuple[Tensor, ...]) -> Heads:
+    def asked(self, x: Tensor, start: Start) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Queries and memory of x."""
+        memory = self.memory(x, start)
+        return self.queries(x, start), memory
+
+    def heads(self, q: Tensor, memory: tuple[Tensor, ...]) -> Heads:
         """What is read: memory as it is."""
         k, v = memory
-        return Heads(q=self.queries(x, start), k=k, v=v, lift=nn.Identity())
+        return Heads(q=q, k=k, v=v, lift=nn.Identity())
 
 
 def build_projection(config: BackboneConfig, layout: HeadLayout) -> Grouped | Compressed:

@@ -16,14 +16,14 @@ from .layout import HeadLayout, split
 
 
 def rebuilt(
-    latent: Tensor, turned: Tensor, weights: tuple[Tensor, Tensor], layout: HeadLayout
+    both: Tensor, weights: tuple[Tensor, Tensor], layout: HeadLayout
 ) -> tuple[Tensor, Tensor]:
-    """Latents [B, 1, 1, T, r], turned parts [B, 1, 1, T, R] -> keys, values.
+    """Latents and turned parts side by side [B, 1, 1, T, r + R] -> keys, values.
 
     The weights are U [G K N, r] of keys and V [G E, r] of values; keys are [B, G, K, T, N + R],
     values [B, G, 1, T, E].
     """
-    k, v = Rebuilt.apply(latent, turned, torch.cat(weights), layout)  # type: ignore[misc]
+    k, v = Rebuilt.apply(both, torch.cat(weights), layout)  # type: ignore[misc]
     return k, v
 
 
@@ -39,31 +39,32 @@ class Rebuilt(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, latent: Tensor, turned: Tensor, weight: Tensor, layout: HeadLayout
+        ctx: Any, both: Tensor, weight: Tensor, layout: HeadLayout
     ) -> tuple[Tensor, Tensor]:
-        """Latents [B, 1, 1, T, r], turned [B, 1, 1, T, R], weight [W, r] -> as `rebuilt`."""
+        """Latents and turned parts [B, 1, 1, T, r + R], weight [W, r] -> as `rebuilt`."""
+        r, (b, t, width) = weight.shape[-1], (len(both), *both.shape[-2:])
+        latent, turned = both[..., :r].contiguous(), both[..., r:]
         ctx.save_for_backward(latent, weight)
         ctx.layout = layout
-        b, t, width = len(latent), latent.shape[-2], turned.shape[-1]
         staying, values = places(rows_times(rows(latent), weight).view(b, t, -1), layout)
-        k = latent.new_empty(*staying.shape[:-1], staying.shape[-1] + width)
-        k[..., :-width], k[..., -width:] = staying, turned
+        n = staying.shape[-1]
+        k = latent.new_empty(*staying.shape[:-1], n + width - r)
+        k[..., :n], k[..., n:] = staying, turned
         return k, values.contiguous()
 
     @staticmethod
     @once
     def backward(ctx: Any, of_k: Tensor, of_v: Tensor) -> tuple[Tensor | None, ...]:
-        """Of keys and values, shaped as they are -> of latent, turned part and weight."""
+        """Of keys and values, shaped as they are -> of latents with turned parts, and weight."""
         latent, weight = ctx.saved_tensors
-        slope = latent.new_empty(len(latent), latent.shape[-2], len(weight))
+        r, (b, t) = weight.shape[-1], (len(latent), latent.shape[-2])
+        slope = latent.new_empty(b, t, len(weight))
         staying, values = places(slope, ctx.layout)
         n = staying.shape[-1]
         staying.copy_(of_k[..., :n])
         values.copy_(of_v)
         slope = rows(slope)
-        return (
-            rows_times(slope, weight.T).view_as(latent),
-            of_k[..., n:].sum(dim=(1, 2), keepdim=True),
-            of_weight(slope, rows(latent)),
-            None,
-        )
+        out = latent.new_empty(b, 1, 1, t, r + of_k.shape[-1] - n)
+        out[..., :r] = rows_times(slope, weight.T).view_as(latent)
+        torch.sum(of_k[..., n:], dim=(1, 2), keepdim=True, out=out[..., r:])
+        return out, of_weight(slope, rows(latent)), None

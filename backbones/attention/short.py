@@ -5,11 +5,11 @@ for long contexts. Up to `LONGEST` positions it is faster to keep them. A block 
 own last key, so that nearly half of the products is never asked for.
 
 B batch   T positions   H heads   G key/value heads   M maps a head   K key sets a head
-D query width   E value width   r heads of a group, H/G   R maps that read one key set, r M/K
+D query width   E value width   r heads of a group, H/G
 N rows of a block   S its keys, from the first to the block's last
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,19 +18,23 @@ from torch.autograd import Function
 
 from ..by_hand import by_hand, once
 from ..past import LayerCache
-from .layout import Heads, by_head, by_key_set
+from .layout import Heads
 
 LONGEST = 256  # positions; beyond, memory is T x T a map
-ROWS = 64  # of a block
+WHOLE = 64  # positions that are one block
+ROWS = 32  # of a block where there are more
+
+softmax_slope = torch.ops.aten._softmax_backward_data
 
 
 def short_enough(heads: Heads, past: LayerCache) -> bool:
     """Whether these are read here: in training, from the first position on, each row whole."""
-    t = heads.q.shape[-2]
+    t, k, v = heads.q.shape[-2], heads.k, heads.v
     return (
-        t == heads.k.shape[-2] <= LONGEST
+        t == k.shape[-2] <= LONGEST
+        and k.shape[1] == v.shape[1]  # not so where latents are read as values
         and past.order is None
-        and by_hand(heads.q, heads.k, heads.v)
+        and by_hand(heads.q, k, v)
     )
 
 
@@ -46,22 +50,33 @@ def read_contrast(heads: Heads, lam: Tensor, scale: float) -> Tensor:
     lam is a scalar, or [B, H, T, 1].
     """
     out: Tensor = Read.apply(heads.q, heads.k, heads.v, lam, scale)  # type: ignore[assignment]
-    return out
+    return out.squeeze(2)
 
 
-def blocks(t: int) -> Iterator[slice]:
-    """The rows of each block."""
-    return (slice(begin, min(begin + ROWS, t)) for begin in range(0, t, ROWS))
+def blocks(t: int) -> list[slice]:
+    """The rows of each block; the first has all keys."""
+    size = t if t <= WHOLE else ROWS
+    return [slice(begin, min(begin + size, t)) for begin in range(0, t, size)][::-1]
 
 
-def map_of(x: Tensor, index: int, maps: int) -> Tensor:
-    """One map of all heads: [B, G, K, R, N, S] -> [B, G, r, N, S], a view."""
-    return x[:, :, 0, index::maps] if x.shape[2] == 1 else x[:, :, index]
+def by_map(x: Tensor, groups: int) -> list[Tensor]:
+    """[B, H, M, T, .] -> for each map [B, G, r, T, .], views."""
+    return [each.unflatten(1, (groups, -1)) for each in x.unbind(dim=2)]
 
 
-def rows_of(lam: Tensor, groups: int, rows: slice) -> Tensor:
-    """lam of a block's rows, [B, G, r, N, 1], or the scalar."""
-    return lam if lam.ndim == 0 else lam.unflatten(1, (groups, -1))[..., rows, :]
+def by_set(k: Tensor) -> list[Tensor]:
+    """[B, G, K, T, D] -> for each key set [B G, T, D]."""
+    return [each.flatten(0, 1) for each in k.unbind(dim=2)]
+
+
+def taken(x: Tensor, rows: slice) -> Tensor:
+    """A block's rows of [B, G, r, T, .]: [B G, r N, .]."""
+    return x[..., rows, :].reshape(x.shape[0] * x.shape[1], -1, x.shape[-1])
+
+
+def lam_of(lam: Tensor, groups: int, rows: slice) -> Tensor:
+    """lam of a block's rows, [B G, r N, 1], or the scalar."""
+    return lam if lam.ndim == 0 else taken(lam.unflatten(1, (groups, -1)), rows)
 
 
 def unseen(rows: slice, like: Tensor) -> Tensor:
@@ -71,22 +86,33 @@ def unseen(rows: slice, like: Tensor) -> Tensor:
     return later.triu(rows.start + 1).unsqueeze(0)
 
 
-def subtracted(p: Tensor, lam: Tensor, maps: int) -> Tensor:
-    """P_1 - lam P_2 of a block: p [B, G, K, R, N, S], lam of its rows -> [B, G, r, N, S]."""
-    return torch.addcmul(map_of(p, 0, maps), lam, map_of(p, 1, maps), value=-1)
+def subtracted(maps: Sequence[Tensor], lam: Tensor) -> Tensor:
+    """P_1 - lam P_2 of a block: [B G, r N, S]."""
+    return torch.addcmul(maps[0], lam, maps[1], value=-1)
 
 
-def through_subtraction(slope: Tensor, p: Tensor, lam: Tensor, maps: int) -> tuple[Tensor, Tensor]:
-    """The slopes of p and, row by row, of lam [B, G, r, N, 1], from that of what `subtracted` gave.
+def slope_of_lam(slope: Tensor, maps: Sequence[Tensor]) -> Tensor:
+    """Row by row [B G, r N, 1], from that of what `subtracted` gave."""
+    return (slope * maps[1]).sum(dim=-1, keepdim=True).neg_()
 
-    The first is shaped as p.
-    """
-    slope = slope.view(*p.shape[:2], -1, *p.shape[4:])
-    of_lam = (slope * map_of(p, 1, maps)).sum(dim=-1, keepdim=True).neg_()
-    of_p = torch.empty_like(p)
-    map_of(of_p, 0, maps).copy_(slope)
-    torch.mul(slope, -lam, out=map_of(of_p, 1, maps))
-    return of_p, of_lam
+
+class Sum:
+    """Slopes [B G, T, .] to which blocks add, of which the first has all keys."""
+
+    def __init__(self) -> None:
+        self.begun: list[Tensor] = []
+
+    def add(self, p: Tensor, x: Tensor, factor: float = 1.0) -> None:
+        """factor p' x: p [B G, r N, S], x [B G, r N, .]."""
+        if self.begun:
+            self.total[:, : p.shape[-1]].baddbmm_(p.mT, x, alpha=factor)
+        else:
+            self.begun = [torch.baddbmm(x.new_empty(()), p.mT, x, beta=0, alpha=factor)]
+
+    @property
+    def total(self) -> Tensor:
+        """The sum."""
+        return self.begun[0]
 
 
 class Read(Function):
@@ -96,57 +122,78 @@ class Read(Function):
     def forward(
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, lam: Tensor | None, scale: float
     ) -> Tensor:
-        """What the maps read, [B, H, M, T, E], or their difference, [B, H, T, E]."""
-        maps, (groups, sets, t) = q.shape[2], k.shape[1:4]
-        asked, keys, values = by_key_set(q, groups, sets), k.flatten(0, 2), v.flatten(0, 2)
+        """What the maps read, [B, H, M, T, E], or their difference, [B, H, 1, T, E]."""
+        groups, t = k.shape[1], k.shape[-2]
+        keys, values = by_set(k), v.flatten(0, 2)
+        out = q.new_empty(*q.shape[:2], q.shape[2] if lam is None else 1, t, v.shape[-1])
         kept: list[Tensor] = []
-        reads: list[Tensor] = []
         for rows in blocks(t):
-            asking = asked[..., rows, :].reshape(len(keys), -1, q.shape[-1])
-            mask = unseen(rows, q).repeat(1, asking.shape[1] // (rows.stop - rows.start), 1)
-            scores = torch.baddbmm(mask, asking, keys[:, : rows.stop].mT, alpha=scale)
-            p = scores.softmax(dim=-1).view(*asked.shape[:4], -1, rows.stop)
-            kept.append(p)
+            mask, maps = unseen(rows, q).repeat(1, q.shape[1] // groups, 1), []
+            for m, asked in enumerate(by_map(q, groups)):
+                seen = keys[m % len(keys)][:, : rows.stop].mT
+                scores = torch.baddbmm(mask, taken(asked, rows), seen, alpha=scale)
+                maps.append(scores.softmax(dim=-1))
+            kept += maps
             if lam is not None:
-                p = subtracted(p, rows_of(lam, groups, rows), maps)
-            part = p.reshape(len(values), -1, rows.stop) @ values[:, : rows.stop]
-            reads.append(part.view(*p.shape[:-1], -1))
+                maps = [subtracted(maps, lam_of(lam, groups, rows))]
+            for place, p in zip(by_map(out, groups), maps, strict=True):
+                part = place[..., rows, :]
+                part.copy_((p @ values[:, : rows.stop]).view(part.shape))
         ctx.scale = scale
         ctx.save_for_backward(q, k, v, lam, *kept)
-        out = reads[0] if len(reads) == 1 else torch.cat(reads, dim=-2)
-        return by_head(out, maps) if lam is None else out.flatten(1, 2)
+        return out
 
     @staticmethod
     @once
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         """Slopes of q, k, v and lam."""
         q, k, v, lam, *kept = ctx.saved_tensors
-        maps, (groups, sets, t), by_lam = q.shape[2], k.shape[1:4], lam is not None
-        asked, keys, values = by_key_set(q, groups, sets), k.flatten(0, 2), v.flatten(0, 2)
-        slope = slope.unflatten(1, (groups, -1)) if by_lam else by_key_set(slope, groups, sets)
-        of_q, of_k, of_v = (
-            q.new_empty(asked.shape),
-            torch.zeros_like(keys),
-            torch.zeros_like(values),
-        )
+        groups, maps, values = k.shape[1], q.shape[2], v.flatten(0, 2)
+        found = OfScores(q, k, ctx.scale)
+        of_v = Sum()
         of_lam: list[Tensor] = []
-        for rows, p in zip(blocks(t), kept, strict=True):
-            until = rows.stop
-            into = slope[..., rows, :].reshape(len(values), -1, v.shape[-1])
-            of_p, through = into @ values[:, :until].mT, p
-            if by_lam:
-                part = rows_of(lam, groups, rows)
-                through = subtracted(p, part, maps)
-                of_p, of_part = through_subtraction(of_p, p, part, maps)
-                of_lam.append(of_part)
-            of_v[:, :until].baddbmm_(through.reshape(*into.shape[:2], until).mT, into)
-            of_scores = torch.ops.aten._softmax_backward_data(of_p.view(p.shape), p, -1, p.dtype)
-            of_scores = of_scores.view(len(keys), -1, until)
-            asking = asked[..., rows, :].reshape(len(keys), -1, q.shape[-1])
-            of_k[:, :until].baddbmm_(of_scores.mT, asking, alpha=ctx.scale)
-            found = (of_scores @ keys[:, :until]).mul_(ctx.scale)
-            of_q[..., rows, :] = found.view(*of_q.shape[:4], -1, q.shape[-1])
-        of_lambda = None
-        if by_lam:
-            of_lambda = torch.cat(of_lam, dim=-2).flatten(1, 2).sum_to_size(lam.shape)
-        return by_head(of_q, maps), of_k.view_as(k), of_v.view_as(v), of_lambda, None
+        for i, rows in enumerate(blocks(k.shape[-2])):
+            p = through = kept[i * maps : (i + 1) * maps]
+            into = [taken(each, rows) for each in by_map(slope, groups)]
+            of_p = [each @ values[:, : rows.stop].mT for each in into]
+            part = None
+            if lam is not None:
+                part = lam_of(lam, groups, rows)
+                through = [subtracted(p, part)]
+                of_lam.append(slope_of_lam(of_p[0], p).view(*q.shape[:2], -1, 1))
+                of_p *= maps  # of P_1; of P_2 it is -lam times as much
+            for each, x in zip(through, into, strict=True):
+                of_v.add(each, x)
+            for m, (slope_of_map, each) in enumerate(zip(of_p, p, strict=True)):
+                of_scores = softmax_slope(slope_of_map, each, -1, each.dtype)
+                found.add(m, rows, of_scores, part if m else None)
+        of_layer = None if lam is None else torch.cat(of_lam[::-1], dim=-2).sum_to_size(lam.shape)
+        return found.of_q, found.of_k().view_as(k), of_v.total.view_as(v), of_layer, None
+
+
+class OfScores:
+    """Slopes of queries and keys, from those of scores, block by block."""
+
+    def __init__(self, q: Tensor, k: Tensor, scale: float) -> None:
+        groups = k.shape[1]
+        self.asked, self.keys, self.scale = by_map(q, groups), by_set(k), scale
+        self.of_q = q.new_empty(q.shape)
+        self.places = by_map(self.of_q, groups)
+        self.sums = [Sum() for _ in self.keys]
+
+    def add(self, m: int, rows: slice, of_scores: Tensor, lam: Tensor | None) -> None:
+        """Of map m, [B G, r N, S]; -lam times as much, where there is a lam [B G, r N, 1].
+
+        It is multiplied into what is D wide, not S.
+        """
+        at, asking = m % len(self.keys), taken(self.asked[m], rows)
+        of_q = of_scores @ self.keys[at][:, : rows.stop]
+        if lam is not None:
+            asking, of_q = asking * -lam, of_q.mul_(-lam)
+        self.sums[at].add(of_scores, asking, self.scale)
+        place = self.places[m][..., rows, :]
+        torch.mul(of_q.view(place.shape), self.scale, out=place)
+
+    def of_k(self) -> Tensor:
+        """[B G, K, T, D]."""
+        return torch.stack([each.total for each in self.sums], dim=1)

@@ -1,6 +1,7 @@
 """Muon: its orthogonal matrices, three ways to multiply; its step, and that of torch's."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,15 +39,21 @@ def hidden(scale: Scale) -> list[Parameter]:
 
 
 def step_ways(scale: Scale) -> list[Way]:
-    """A step of torch's Muon, in bfloat16, and of ours, in float32: other digits, one method."""
+    """A step of torch's Muon, in bfloat16, and of ours, so and in float32: one method."""
+    narrow = partial(Muon, narrow=torch.bfloat16)
     ways = []
-    for name, build in (("torch.optim.Muon", torch.optim.Muon), ("ours", Muon)):
+    for name, build, apart in (
+        ("torch.optim.Muon", torch.optim.Muon, False),
+        ("ours, bfloat16", narrow, False),
+        ("ours, bfloat16, a group a matrix", narrow, True),  # shapes meet within a group only
+        ("ours, float32", Muon, False),
+    ):
         weights = hidden(scale)
         for weight in weights:
             weight.grad = torch.randn_like(weight)
-        group = {"params": weights, "weight_decay": 0.0}
-        optimizer = build([group], lr=1e-6, momentum=0.95)
-        ways.append(Way(name=name, run=stepping(optimizer)))
+        parts = [[weight] for weight in weights] if apart else [weights]
+        groups = [{"params": part, "weight_decay": 0.0} for part in parts]
+        ways.append(Way(name=name, run=stepping(build(groups, lr=1e-6, momentum=0.95))))
     return ways
 
 

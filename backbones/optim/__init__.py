@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
@@ -144,7 +145,9 @@ def optimizers(recipe: TrainRecipe, *groups: list[dict[str, Any]]) -> list[Optim
     by_muon, matrices, others = groups
     parts: list[Optimizer] = []
     if by_muon and recipe.muon:
-        parts.append(Muon(by_muon, lr=recipe.muon.lr, momentum=recipe.muon.momentum))
+        narrow = torch.bfloat16 if recipe.precision.startswith("bf16") else None
+        rates = {"lr": recipe.muon.lr, "momentum": recipe.muon.momentum}
+        parts.append(Muon(by_muon, **rates, narrow=narrow))
     if matrices and recipe.orthograd:
         parts.append(OrthoGrad(adamw(matrices, recipe), by=recipe.orthograd))
     if others:

@@ -135,7 +135,7 @@ def scores_depend_on_distance_only(attention: Attention, x: Tensor) -> None:
     """q k' is the same wherever the sequence starts, and so is what comes of it."""
     projection, scores = attention.projection, []
     for start in (0, 1, 1000):
-        heads = projection.heads(x, start, projection.memory(x, start))
+        heads = projection.heads(*projection.asked(x, start))
         k = heads.k.repeat_interleave(heads.q.shape[1] // heads.k.shape[1], dim=1)
         scores.append(projection.scale * heads.q @ k.mT)
     assert scores[0].std() > 1e-2
@@ -147,7 +147,7 @@ def scores_depend_on_distance_only(attention: Attention, x: Tensor) -> None:
 def scores_depend_on_distance(attention: Attention, width: int) -> None:
     """Where every token is the same, only where a key stands tells it from another."""
     x = torch.randn(width, dtype=torch.float64).expand(1, 6, width)
-    heads = attention.projection.heads(x, 0, attention.projection.memory(x, 0))
+    heads = attention.projection.heads(*attention.projection.asked(x, 0))
     k = heads.k.repeat_interleave(heads.q.shape[1] // heads.k.shape[1], dim=1)
     last = attention.projection.scale * heads.q[..., -1:, :] @ k.mT
     assert (last.diff(dim=-1).abs() > 1e-9).all()

@@ -9,6 +9,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from variants import SMALL_PRESETS
 
+from backbones.attention import parted as parting
 from backbones.attention import rebuilt as rebuilding
 from backbones.attention.layout import HeadLayout
 from backbones.attention.rebuilt import rebuilt
@@ -57,13 +58,19 @@ def turn(x: Tensor, *, interleaved: bool) -> Tensor:
     return turned(x, cos, sin, interleaved=interleaved)
 
 
-angles_of = {torch.Size([5, 6]): angles(5, 6), torch.Size([5, 8]): angles(5, 6)}  # of 8, 6 turn
+angles_of = {torch.Size([5, d]): angles(5, turned) for d, turned in ((6, 6), (8, 6), (2, 2))}
 PAIRS = HeadLayout(heads=2, groups=2, maps=2, key_sets=2, query_dim=5, value_dim=4)
 
 
 def keys_and_values(latent: Tensor, turned: Tensor, up_k: Tensor, up_v: Tensor) -> Tensor:
-    k, v = rebuilt(latent, turned, (up_k, up_v), PAIRS)
+    k, v = rebuilt(torch.cat((latent, turned), dim=-1), (up_k, up_v), PAIRS)
     return torch.cat((k.flatten(), v.flatten()))
+
+
+def queries_and_latents(wide: Tensor, gain: Tensor, *, interleaved: bool) -> Tensor:
+    turn = (*angles_of[torch.Size([5, 2])], interleaved)
+    q, both = parting.Parted.apply(wide, gain, 0.1, turn, PAIRS)  # type: ignore[misc]
+    return torch.cat((q.flatten(), both.flatten()))
 
 
 CASES: dict[str, tuple[Function, Callable[[], tuple[Tensor, ...]]]] = {
@@ -89,6 +96,14 @@ CASES: dict[str, tuple[Function, Callable[[], tuple[Tensor, ...]]]] = {
     "rebuilt": (
         keys_and_values,
         lambda: (drawn(2, 1, 1, 5, 3), drawn(2, 1, 1, 5, 2), drawn(12, 3), drawn(8, 3)),
+    ),
+    "parted, half": (
+        lambda x, g: queries_and_latents(x, g, interleaved=False),
+        lambda: (drawn(2, 5, 25), drawn(3)),
+    ),
+    "parted, interleaved": (
+        lambda x, g: queries_and_latents(x, g, interleaved=True),
+        lambda: (drawn(2, 5, 25), drawn(3)),
     ),
     "gated": (gated, lambda: (drawn(2, 3, 6), drawn(2, 3, 6))),
     "smooth gelu": (smooth_gelu, lambda: (drawn(2, 3, 6),)),
@@ -117,8 +132,10 @@ true_slopes = rebuilding.Rebuilt.backward
 
 def of_one_head(ctx: object, of_k: Tensor, of_v: Tensor) -> tuple[Tensor | None, ...]:
     """The turned part of one head alone; all share it."""
-    latent, _, weight, layout = true_slopes(ctx, of_k, of_v)
-    return latent, of_k[:, :1, :1, :, 3:], weight, layout
+    both, weight, layout = true_slopes(ctx, of_k, of_v)
+    assert both is not None
+    both[..., 3:] = of_k[:, :1, :1, :, 3:]
+    return both, weight, layout
 
 
 def half_slopes(ctx: object, slope: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,6 +159,8 @@ def half_slopes(ctx: object, slope: Tensor) -> tuple[Tensor, Tensor]:
             lambda s, x: products.rows_times(s.T, x.T) * 2,
         ),
         ("rebuilt", rebuilding.Rebuilt, "backward", staticmethod(of_one_head)),
+        ("parted, half", parting, "of_direction", not_across),
+        ("parted, interleaved", parting, "turn_into", wrong_way),
         ("gated", gates.Gated, "backward", staticmethod(half_slopes)),
         (
             "product",
@@ -307,7 +326,7 @@ def test_onednn_is_given_factors_in_one_piece(name: str, monkeypatch: pytest.Mon
 
 def test_planted_a_latent_that_is_half_of_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "dense", lambda x: x)
-    assert in_pieces("mla", monkeypatch)
+    assert in_pieces("dint_ngpt_mla", monkeypatch)
 
 
 @pytest.mark.skipif(not products.ONEDNN, reason="this torch has no oneDNN")

@@ -112,7 +112,7 @@ def test_scores_start_at_unit_variance_on_the_sphere(norm: str, query_rank: int 
     projection = attention.get_submodule("projection")
     assert isinstance(projection, Compressed)
     x = torch.nn.functional.normalize(torch.randn(4, 64, 384), dim=-1)
-    heads = projection.heads(x, 0, projection.memory(x, 0))
+    heads = projection.heads(*projection.asked(x, 0))
     scores = projection.scale * heads.q @ heads.k.mT
     assert 0.9 < scores.std().item() < 1.1
     share = heads.k[..., 32:].square().sum() / heads.k.square().sum()

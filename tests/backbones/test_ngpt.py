@@ -86,7 +86,7 @@ def test_scores_start_at_unit_variance(contrast: str, qk_norm: str, scheme: str)
     attention = LanguageModel(config).backbone.blocks[0].get_submodule("attention")
     assert isinstance(attention, Attention)
     x = F.normalize(torch.randn(4, 64, 256), dim=-1)
-    heads = attention.projection.heads(x, 0, attention.projection.memory(x, 0))
+    heads = attention.projection.heads(*attention.projection.asked(x, 0))
     scores = attention.projection.scale * heads.q @ heads.k.mT
     assert 0.95 < scores.std().item() < 1.05
 

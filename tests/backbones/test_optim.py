@@ -15,7 +15,7 @@ from backbones.model import LanguageModel
 from backbones.optim import Muon, OrthoGrad, build_optimizer, parameter_roles
 from backbones.optim import muon as muon_module
 from backbones.optim.muon import orthogonal
-from backbones.recipe import By, GroupRule, MuonRule, RoleRates, TrainRecipe
+from backbones.recipe import By, GroupRule, MuonRule, Precision, RoleRates, TrainRecipe
 from backbones.train import RunFolder, StepReport, fit
 
 CONFIG = SMALL_PRESETS["llama"]
@@ -54,14 +54,17 @@ def test_a_direction_without_length_stays() -> None:
     assert torch.equal(orthogonal(torch.zeros(2, 5, 3)), torch.zeros(2, 5, 3))
 
 
+@pytest.mark.parametrize("narrow", [None, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(40, 16), (16, 40)])
-def test_steps_are_torchs_up_to_its_bfloat16(shape: tuple[int, int]) -> None:
+def test_steps_are_torchs_up_to_bfloat16(
+    shape: tuple[int, int], narrow: torch.dtype | None
+) -> None:
     """torch.optim.Muon iterates in bfloat16: the same direction to 1 %, and the same scale."""
     ours, theirs = filled(*shape), nn.Parameter(torch.zeros(*shape))
     start = ours.detach().clone()
     with torch.no_grad():
         theirs.copy_(ours)
-    one = Muon([{"params": [ours], "lr": 0.02}], lr=0.02, momentum=0.95)
+    one = Muon([{"params": [ours], "lr": 0.02}], lr=0.02, momentum=0.95, narrow=narrow)
     other = torch.optim.Muon([theirs], lr=0.02, momentum=0.95, weight_decay=0.0)
     for _ in range(4):
         ours.grad = torch.randn(*shape)
@@ -71,6 +74,22 @@ def test_steps_are_torchs_up_to_its_bfloat16(shape: tuple[int, int]) -> None:
     moved, wanted = (p.detach() - start for p in (ours, theirs))
     assert nn.functional.cosine_similarity(moved.flatten(), wanted.flatten(), dim=0) > 0.99
     assert moved.norm().item() == pytest.approx(wanted.norm().item(), rel=0.02)
+
+
+@pytest.mark.parametrize(("precision", "narrow"), [("fp32", None), ("bf16-mixed", torch.bfloat16)])
+def test_muon_iterates_in_the_recipes_bfloat16(
+    precision: Precision, narrow: torch.dtype | None
+) -> None:
+    recipe = TrainRecipe(steps=1, muon=MUON, precision=precision)
+    parts = build_optimizer(LanguageModel(CONFIG), recipe).parts
+    assert [each.narrow for each in parts if isinstance(each, Muon)] == [narrow]
+
+
+def test_large_matrices_one_by_one_are_those_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = torch.randn(3, 24, 40)
+    together = orthogonal(g, torch.bfloat16)
+    monkeypatch.setattr(muon_module, "LARGEST", 24 * 40 - 1)
+    torch.testing.assert_close(orthogonal(g, torch.bfloat16), together, rtol=0, atol=0.02)
 
 
 def test_matrices_of_one_shape_do_not_mix() -> None:

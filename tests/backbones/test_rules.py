@@ -26,7 +26,7 @@ def test_rows_sum_to_one_or_to_one_minus_lam(config: BackboneConfig) -> None:
     attention = attention_of(config)
     projection, rule = attention.projection, attention.rule
     x = torch.randn(2, 9, config.d_model, dtype=torch.float64)
-    given = projection.heads(x, 0, projection.memory(x, 0))
+    given = projection.heads(*projection.asked(x, 0))
     ones = Heads(q=given.q, k=given.k, v=torch.ones_like(given.v), lift=given.lift)
     reading = Reading(heads=ones, x=x, past=LayerCache(), start=0, scale=projection.scale)
     match rule:

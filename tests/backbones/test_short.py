@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from backbones.attention import short
 from backbones.attention.kernel import attend
 from backbones.attention.layout import Heads
-from backbones.attention.short import LONGEST, ROWS, read, read_contrast, short_enough
+from backbones.attention.short import LONGEST, ROWS, WHOLE, read, read_contrast, short_enough
 from backbones.by_hand import plainly
 from backbones.past import LayerCache
 
@@ -24,7 +24,7 @@ LAYOUTS = {
     "v2 gqa": (4, 2, 2, 1, 6, 6),
 }
 PAIRED = [name for name, layout in LAYOUTS.items() if layout[2] == 2]
-LENGTHS = (1, 5, ROWS, ROWS + 1, 2 * ROWS + 3)
+LENGTHS = (1, 5, WHOLE, WHOLE + 1, WHOLE + ROWS + 3)
 SCALE = 0.7
 
 
@@ -77,6 +77,7 @@ def test_maps_subtracted_before_they_read_are_reads_subtracted(name: str, t: int
 
 @pytest.mark.parametrize("name", ["gqa", "v1 gqa", "v2 gqa"])
 def test_slopes_are_those_of_finite_differences(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short, "WHOLE", 0)
     monkeypatch.setattr(short, "ROWS", 2)  # three blocks of five rows
     h = drawn(name, 5)
 
@@ -95,30 +96,29 @@ def sees_one_more(rows: slice, like: Tensor) -> Tensor:
     return torch.full((1, n, rows.stop), -torch.inf, dtype=like.dtype).triu(rows.start + 2)
 
 
-def next_map(x: Tensor, index: int, maps: int) -> Tensor:
-    return true_map_of(x, 1 - index, maps)
+def other_map(maps: list[Tensor], lam: Tensor) -> Tensor:
+    return true_subtracted(maps[::-1], lam)
 
 
-def no_slope_of_lam(*given: Any) -> tuple[Tensor, Tensor]:
-    of_p, of_lam = true_subtraction(*given)
-    return of_p, torch.zeros_like(of_lam)
+def no_slope_of_lam(*given: Any) -> Tensor:
+    return torch.zeros_like(true_slope_of_lam(*given))
 
 
-def mixed_heads(q: Tensor, groups: int, sets: int) -> Tensor:
-    return true_by_key_set(q, groups, sets).flip(3)
+def mixed_heads(x: Tensor, groups: int) -> list[Tensor]:
+    return [each.flip(2) for each in true_by_map(x, groups)]
 
 
-true_map_of, true_subtraction = short.map_of, short.through_subtraction
-true_by_key_set = short.by_key_set
+true_subtracted, true_slope_of_lam = short.subtracted, short.slope_of_lam
+true_by_map = short.by_map
 
 
 @pytest.mark.parametrize(
     ("attribute", "mistake"),
     [
         ("unseen", sees_one_more),
-        ("map_of", next_map),
-        ("through_subtraction", no_slope_of_lam),
-        ("by_key_set", mixed_heads),
+        ("subtracted", other_map),
+        ("slope_of_lam", no_slope_of_lam),
+        ("by_map", mixed_heads),
     ],
 )
 def test_a_planted_mistake_is_seen(
@@ -133,7 +133,7 @@ def test_a_planted_mistake_is_seen(
 
 
 def test_no_row_reads_a_later_key_bit_for_bit() -> None:
-    h = drawn("v1", ROWS + 7, torch.float32)
+    h = drawn("v1", WHOLE + 7, torch.float32)
     before = read(h, SCALE)
     with torch.no_grad():
         h.k[..., 40:, :] += 1

@@ -59,10 +59,16 @@ def market() -> Panel:
     return stored().adjusted()
 
 
-def subject() -> Subject:
+def reading(together: int | None) -> RunConfig:
+    """CONFIG with networks that read so many symbols together, or each alone."""
+    learner = TINY.model_copy(update={"panel": together})
+    return CONFIG.model_copy(update={"learner": learner})
+
+
+def subject(config: RunConfig = CONFIG) -> Subject:
     """Planned and reduced anew: whatever is patched is seen."""
-    models = workflows.forecasters(CONFIG)
-    return reduced(backtest.plan(CONFIG, market(), models, "audited"), stored())[0]
+    models = workflows.forecasters(config)
+    return reduced(backtest.plan(config, market(), models, "audited"), stored())[0]
 
 
 def laws(audited: Subject, examples: int) -> list[Law]:
@@ -70,9 +76,9 @@ def laws(audited: Subject, examples: int) -> list[Law]:
     return laws_of(audited, Effort(examples), lambda _: None)
 
 
-def first_leak(examples: int = 11) -> tuple[str, Finding] | None:
+def first_leak(examples: int = 11, config: RunConfig = CONFIG) -> tuple[str, Finding] | None:
     """The stage that the audit names first, and what it says; the placebos are left out."""
-    audited = subject()
+    audited = subject(config)
     for law in laws(audited, examples):
         if not law.stage.startswith("placebo"):
             found = tried(law, audited).finding

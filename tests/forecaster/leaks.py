@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
 import numpy as np
@@ -25,14 +25,27 @@ from forecaster.tokens import prior as token_priors
 from forecaster.tokens import tokenizer as token_module
 
 Patch = pytest.MonkeyPatch
-LEAKS: dict[str, tuple[str, Callable[[Patch], None]]] = {}
 
 
-def leak(stage: str) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
-    """Registers a leak by its function's name, and the stage at which it must be caught."""
+@dataclass(frozen=True)
+class Leak:
+    """A mistake, the stage at which it must be caught, how many symbols networks read together."""
+
+    plant: Callable[[Patch], None]
+    stage: str
+    together: int | None = None
+
+
+LEAKS: dict[str, Leak] = {}
+
+
+def leak(
+    stage: str, *, together: int | None = None
+) -> Callable[[Callable[[Patch], None]], Callable[[Patch], None]]:
+    """Registers a leak by its function's name."""
 
     def keep(plant: Callable[[Patch], None]) -> Callable[[Patch], None]:
-        LEAKS[plant.__name__] = stage, plant
+        LEAKS[plant.__name__] = Leak(plant, stage, together)
         return plant
 
     return keep

@@ -4,9 +4,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import company_leaks  # noqa: F401 it registers leaks
 import numpy as np
 import pytest
-from audited import CONFIG, first_leak, laws, market, stored, subject
+from audited import CONFIG, first_leak, laws, market, reading, stored, subject
 from leaks import LEAKS, everywhere
 
 import forecaster.features as feature_module
@@ -36,16 +37,17 @@ QUICK = (
     "label_shifted_by_a_bar",
     "a_price_level_among_the_inputs",
     "no_purge",
+    "companions_are_read_a_moment_late",
     "symbols_dropped_that_die_later",
 )
 
 
 def assert_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage, plant = LEAKS[name]
-    plant(monkeypatch)
-    found = first_leak()
+    each = LEAKS[name]
+    each.plant(monkeypatch)
+    found = first_leak(config=reading(each.together))
     assert found is not None, "not caught"
-    assert found[0] == stage, found[1]
+    assert found[0] == each.stage, found[1]
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -60,14 +62,15 @@ def test_every_planted_leak_is_caught(name: str, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.slow
-def test_the_honest_pipeline_passes_every_law():
-    assert first_leak() is None
+@pytest.mark.parametrize("together", sorted({e.together for e in LEAKS.values()}, key=str))
+def test_the_honest_pipeline_passes_every_law(together: int | None):
+    assert first_leak(config=reading(together)) is None
 
 
 def test_there_are_enough_leaks_and_all_stages_have_one():
     assert len(LEAKS) >= 25
     stages = {law.stage for law in laws(subject(), 11)}
-    assert {stage for stage, _ in LEAKS.values()} <= stages
+    assert {each.stage for each in LEAKS.values()} <= stages
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +240,7 @@ def test_the_command_passes_an_honest_run(capsys: pytest.CaptureFixture[str]):
 def test_the_command_ends_with_11_and_one_line(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    LEAKS["centred_rolling_scale"][1](monkeypatch)
+    LEAKS["centred_rolling_scale"].plant(monkeypatch)
     assert command(["audit", "mine", "-q", "--json"]) == 11
     out, err = capsys.readouterr()
     found = json.loads(out)["checks"][2]
@@ -253,7 +256,7 @@ def test_the_command_ends_with_11_and_one_line(
 def test_the_command_names_a_leak_inside_the_adjustment(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    LEAKS["factor_of_the_next_bar"][1](monkeypatch)
+    LEAKS["factor_of_the_next_bar"].plant(monkeypatch)
     assert command(["audit", "mine", "-q", "--json"]) == 11
     out, err = capsys.readouterr()
     found = json.loads(out)["checks"][0]
