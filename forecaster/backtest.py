@@ -14,7 +14,7 @@ import pyarrow as pa
 from forecaster import frames
 from forecaster.atomic import commit_chunks
 from forecaster.bars import Panel
-from forecaster.cells import Cell, keep, kept, run_cell
+from forecaster.cells import Cell, keep, kept, packed, run_cell
 from forecaster.config import RunConfig
 from forecaster.engine import Engine
 from forecaster.errors import DataError
@@ -97,8 +97,10 @@ def execute(
     for cell in cells:
         if on_cell and cell.name in done:
             on_cell(cell)
-    work = partial(run_cell, plan.panel, plan.config.horizons, plan.run_id)
-    for cell, result in engine.run(missing, work, alike=lambda cell: cell.fold.index):
+    cell_of = partial(run_cell, plan.panel, plan.config.horizons, plan.run_id)
+    for cell, result in engine.run(
+        missing, partial(packed, cell_of), alike=lambda cell: cell.fold.index
+    ):
         with stage("writing"):
             keep(run, result)
         if on_cell:
@@ -122,7 +124,7 @@ def merge(plan: Plan, run: RunFolder) -> None:
 def cell_table(plan: Plan, run: RunFolder, model: str, name: str) -> pa.Table:
     """`predictions` or `scores` of all folds of one model, in order."""
     parts = [
-        frames.read(run.path / "folds" / f"{cell.name}.{name}.parquet", SCHEMAS[name])
+        frames.decoded(run.path / "folds" / f"{cell.name}.{name}.parquet", SCHEMAS[name])
         for cell in plan.cells
         if cell.forecaster.name == model
     ]

@@ -1,7 +1,7 @@
 """One fold of one model: the unit that is computed, kept, and skipped when it is there."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -146,15 +146,31 @@ def _scored(
     return scores.with_truth(table, panel), marks
 
 
-def keep(run: RunFolder, result: CellResult) -> None:
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """A result as it is kept."""
+
+    name: str
+    files: Mapping[str, bytes]  # parquet, by their name
+    record: dict[str, Any]
+
+
+def packed(cell_of: Callable[[Cell], CellResult], cell: Cell) -> Packed:
+    """What `keep` writes, by who computed it: a file is smaller than its table."""
+    result = cell_of(cell)
+    with account() as spent, stage("writing"):
+        tables = {"predictions": result.predictions, "scores": result.scores}
+        files = {name: frames.to_parquet_bytes(table, {}) for name, table in tables.items()}
+    own = result.record.get("stages", {})
+    return Packed(result.name, {**files, **result.more}, result.record | {"stages": own | spent})
+
+
+def keep(run: RunFolder, result: Packed) -> None:
     """Tables first, the record last: a cell is there when its record is."""
     folder = run.path / "folds"
     folder.mkdir(parents=True, exist_ok=True)
     digests: dict[str, str] = {}
-    for name, table in (("predictions", result.predictions), ("scores", result.scores)):
-        data = frames.to_parquet_bytes(table, {})
-        digests[name] = commit_bytes(folder / f"{result.name}.{name}.parquet", data)
-    for name, data in result.more.items():
+    for name, data in result.files.items():
         digests[name] = commit_bytes(folder / f"{result.name}.{name}.parquet", data)
     run.write_json(f"folds/{result.name}.json", result.record | {"sha256": digests})
 

@@ -6,6 +6,7 @@ of wasted bars.
 """
 
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from forecaster.errors import DataError
 from forecaster.protocol import Origins
 
 FEWEST_PAST = 250  # bars of a symbol before its first origin
+KEPT = 2  # a fold's history and its past
+_KNOWN: WeakKeyDictionary[Panel, dict[np.datetime64, Panel]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +41,11 @@ class Fold:
 
     def history(self, panel: Panel) -> Panel:
         """What a fit may know."""
-        return panel.until(self.train_until)
+        return known_at(panel, self.train_until)
 
     def past(self, panel: Panel) -> Panel:
         """What a forecast may know: everything up to the last origin."""
-        return panel.until(self.test_until)
+        return known_at(panel, self.test_until)
 
     def origins(self, panel: Panel) -> Origins:
         """Every bar of every symbol that closes in the test stretch with enough past before it."""
@@ -54,6 +57,20 @@ class Fold:
             members.append(np.full(len(inside), i, dtype=np.int64))
             bars.append(inside.astype(np.int64))
         return Origins(np.concatenate(members), np.concatenate(bars))
+
+
+def known_at(panel: Panel, moment: np.datetime64) -> Panel:
+    """`panel.until(moment)`; the last two of each panel are kept as long as it lives.
+
+    Models of one fold ask for the same ones, and what was worked out of a symbol's bars, its
+    regressors say, is kept with them.
+    """
+    kept = _KNOWN.setdefault(panel, {})
+    found = kept.pop(moment, None)
+    kept[moment] = panel.until(moment) if found is None else found
+    while len(kept) > KEPT:
+        del kept[next(iter(kept))]
+    return kept[moment]
 
 
 def day_of(moment: np.datetime64) -> str:

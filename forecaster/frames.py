@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from forecaster.bars import Floats
 from forecaster.distributions import Distribution
+from forecaster.encoding import encoding, require_schema
 from forecaster.errors import DataError, StorageError
 from forecaster.key_order import in_key_order
 
@@ -135,15 +136,15 @@ def merge(tables: Sequence[pa.Table]) -> pa.Table:
 def checked(table: pa.Table) -> pa.Table:
     """The table in key order. Raises DataError naming the first row that breaks a rule."""
     schema = SCORES if "log_score" in table.column_names else PREDICTIONS
-    _require_schema("table", table.schema, schema)
+    require_schema("table", table.schema, schema)
     table, repeated = in_key_order(table, ORDER)
     for field in schema:
         column = table[field.name]
         if not field.nullable and column.null_count:
             _refuse(table, column.is_null().to_numpy(), f"{field.name} is null")
         if pa.types.is_floating(field.type):
-            broken = ~np.isfinite(column.fill_null(0.0).to_numpy())
-            _refuse(table, broken, f"{field.name} is not finite")
+            infinite = ~np.isfinite(column.fill_null(0.0).to_numpy())
+            _refuse(table, infinite, f"{field.name} is not finite")
     _refuse(table, table["ds"].to_numpy() <= table["cutoff"].to_numpy(), "ds is not after cutoff")
     _refuse(table, table["h"].to_numpy() < 1, "h is below 1")
     for low, high in pairwise(n for n in map(str, QUANTILES) if n in table.column_names):
@@ -157,7 +158,7 @@ def to_parquet_bytes(table: pa.Table, metadata: Mapping[str, Any]) -> bytes:
     """One parquet file; the same content gives the same bytes. `metadata` becomes JSON."""
     out = io.BytesIO()
     table = checked(table.replace_schema_metadata(None)).replace_schema_metadata(told(metadata))
-    pq.write_table(table, out, compression="zstd")
+    pq.write_table(table, out, **encoding(table.schema))
     return out.getvalue()
 
 
@@ -169,15 +170,20 @@ def told(given: Mapping[str, Any]) -> dict[str, str]:
 
 def read(source: Path | bytes, schema: pa.Schema = PREDICTIONS) -> pa.Table:
     """The table of a file or of its bytes, metadata kept. Raises StorageError or DataError."""
-    name = "bytes" if isinstance(source, bytes) else str(source)
+    return checked(decoded(source, schema))
+
+
+def decoded(source: Path | bytes, schema: pa.Schema) -> pa.Table:
+    """The same, its rows not `checked` yet: for what is merged at once."""
+    name, data = "bytes", source
     try:
-        data = source if isinstance(source, bytes) else source.read_bytes()
-        file = pq.ParquetFile(io.BytesIO(data))
-        _require_schema(name, file.schema_arrow, schema)
-        table = file.read()
+        if isinstance(source, Path):
+            name, data = str(source), source.read_bytes()
+        file = pq.ParquetFile(pa.BufferReader(data))
+        require_schema(name, file.schema_arrow, schema)
+        return file.read()
     except (pa.ArrowException, OSError) as error:
         raise StorageError(f"{name}: not a parquet file that can be read: {error}") from error
-    return checked(table)
 
 
 def metadata(table: pa.Table) -> dict[str, Any]:
@@ -185,16 +191,9 @@ def metadata(table: pa.Table) -> dict[str, Any]:
     return json.loads((table.schema.metadata or {}).get(b"forecaster", b"{}"))
 
 
-def _require_schema(name: str, found: pa.Schema, schema: pa.Schema) -> None:
-    """Raise DataError naming the columns that differ."""
-    if not found.equals(schema):
-        odd = sorted({str(f) for f in found} ^ {str(f) for f in schema}) or ["their order"]
-        raise DataError(f"{name}: columns differ from the schema: {', '.join(odd)}")
-
-
 def _refuse(table: pa.Table, bad: NDArray[np.bool_], rule: str) -> None:
     """Raise DataError naming the first bad row by its key."""
     if bad.any():
-        first = int(np.flatnonzero(bad)[0])
+        first = int(bad.argmax())
         key = ", ".join(f"{name}={table[name][first].as_py()}" for name in ORDER)
         raise DataError(f"row ({key}): {rule} ({int(bad.sum())} such of {len(table)})")

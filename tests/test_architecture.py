@@ -31,7 +31,7 @@ LAYERS: dict[str, list[set[str]]] = {
     ],
     "forecaster": [
         {"errors"},
-        {"symbols", "display", "exchanges", "findings", "stages", "key_order"},
+        {"symbols", "display", "exchanges", "findings", "stages", "key_order", "encoding"},
         {"bars", "config"},
         {"events", "settings"},
         {"atomic", "provenance", "candle", "sessions"},

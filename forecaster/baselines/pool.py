@@ -17,7 +17,7 @@ import numpy as np
 from forecaster.bars import Floats, Panel
 from forecaster.distributions import Mixture
 from forecaster.features import cumulative_return
-from forecaster.folds import FEWEST_PAST
+from forecaster.folds import FEWEST_PAST, known_at
 from forecaster.protocol import Fitted, Forecaster, Origins
 
 LOOKBACK = 504  # bars of the clock, about two years
@@ -25,6 +25,7 @@ FEWEST = 500  # bars of the clock that members are fitted to before they are sco
 # How many forecasts at equal weights the past is weighed against, at one horizon of one bar; a
 # forecast of h bars overlaps with its neighbours and counts for 1 / h.
 EQUAL = 100.0
+PORTION = 4096  # origins, of whole symbols, that members are scored on at a time
 ITERATIONS = 500
 TOLERANCE = 1e-6  # of a weight
 
@@ -70,7 +71,7 @@ def learned_weights(
     clock = history.clock
     if len(clock) < FEWEST + LOOKBACK:
         return None
-    earlier = history.until(clock[-LOOKBACK - 1])
+    earlier = known_at(history, clock[-LOOKBACK - 1])
     origins = _later_origins(earlier, history)
     if len(origins) == 0:
         return None
@@ -80,9 +81,12 @@ def learned_weights(
         rows = origins.member == i
         returns = np.stack([cumulative_return(bars, h) for h in horizons], axis=1)
         y[rows] = returns[origins.bar[rows]]
-    densities = np.stack(
-        [each.forecast(history, origins, horizons).logpdf(y) for each in fitted], axis=-1
-    )
+    densities, done = np.empty((*y.shape, len(fitted))), 0
+    for some in origins.portions(PORTION):
+        rows = slice(done, done + len(some))
+        for m, each in enumerate(fitted):
+            densities[rows, :, m] = each.forecast(history, some, horizons).logpdf(y[rows])
+        done = rows.stop
     return np.stack([best_weights(densities[:, j], EQUAL * h) for j, h in enumerate(horizons)])
 
 

@@ -24,7 +24,6 @@ from forecaster.distributions.progress import Progress, progress_of
 SUM_TOLERANCE = 1e-6  # softmax rows in single precision miss 1 by about 1e-7
 # A bin keeps at least this share of its base mass: a certain mistake costs 13.8 nats, not infinity.
 TILT_FLOOR = 1e-6
-BLOCK = 4_000_000  # comparisons of a level with a bin at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,15 +112,8 @@ class Binned(Distribution):
     def ppf(self, u: Floats) -> Floats:
         """U [..., N, H] -> y: the base's own ppf inside the bin that holds u."""
         u = np.asarray(u, dtype=np.float64)
-        shape = np.broadcast_shapes(u.shape, self.shape)
-        levels = np.broadcast_to(u, shape).reshape(-1, *self.shape)
-        step = max(1, BLOCK // self.probabilities.size)
-        parts = (self._invert(levels[i : i + step]) for i in range(0, len(levels), step))
-        return np.concatenate([levels[:0], *parts]).reshape(shape)
-
-    def _invert(self, u: Floats) -> Floats:
-        """U [B, N, H] -> y."""
-        bins = (self._below[..., 1:] <= u[..., None]).sum(axis=-1)
+        u = np.broadcast_to(u, np.broadcast_shapes(u.shape, self.shape))
+        bins = checks.bins_of(self._below[..., 1:], u)
         p = at_bins(self.probabilities, bins)
         share = np.where(p > 0, (u - at_bins(self._below, bins)) / np.where(p > 0, p, 1.0), 0.0)
         at = np.arange(u.shape[-1]), bins
@@ -167,6 +159,14 @@ class Binned(Distribution):
         """The distributions of some origins, over the same base and bins."""
         _ = self.progress  # worked out before, for all rows
         return taken(self, rows, ("base", "edges", "progress"))
+
+    def at(self, h: int) -> Self:
+        """The distributions of one horizon."""
+        return checks.column_of(self, h, base=self.base.at(h), edges=self.edges[h : h + 1])
+
+    def tabled(self) -> Self:
+        """The same, the cdf of its base from tables."""
+        return checks.remade(self, base=self.base.tabled())
 
     @cached_property
     def _below(self) -> Floats:

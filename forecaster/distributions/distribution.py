@@ -5,7 +5,8 @@ N origins, H horizons, Q quantile levels. The unit of y is the target's (for log
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from typing import Any, Self, TypeVar
+from dataclasses import fields
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +52,14 @@ class Distribution(ABC):
     def take(self, rows: NDArray[Any]) -> Self:
         """The distributions of some origins: an index or boolean array over N."""
 
+    @abstractmethod
+    def at(self, h: int) -> Self:
+        """The distributions [N, 1] of the horizon in column h."""
+
+    def tabled(self) -> "Distribution":
+        """The same for millions of questions: cdf and density to 1e-13, sooner where tables are."""
+        return self
+
     def pit(self, y: Floats) -> Floats:
         """y [N, H] -> [N, H] probability integral transform, uniform under the truth."""
         return self.cdf(y)
@@ -92,6 +101,20 @@ def taken(whole: Some, rows: NDArray[Any], shared: Collection[str] = ()) -> Some
     return out
 
 
+def column_of(whole: Some, h: int, **others: Any) -> Some:
+    """The distributions of one column of N x H; `others` are parts that begin with other axes."""
+    mine = [f.name for f in fields(cast(Any, whole)) if f.name not in others]
+    parts = {name: np.ascontiguousarray(getattr(whole, name)[:, h : h + 1]) for name in mine}
+    return remade(whole, **parts, **others)
+
+
+def remade(whole: Some, **parts: Any) -> Some:
+    """The same of other parts, which are sound: nothing is checked or kept that was worked out."""
+    out = object.__new__(type(whole))
+    vars(out).update({f.name: getattr(whole, f.name) for f in fields(cast(Any, whole))} | parts)
+    return out
+
+
 def once_a_run(f: Callable[[Floats, Floats], Floats], a: Floats, b: Floats) -> Floats:
     """F(a, b) of a [N, H] and b [..., N, H], found once for origins in a row with equal values.
 
@@ -109,9 +132,27 @@ def once_a_run(f: Callable[[Floats, Floats], Floats], a: Floats, b: Floats) -> F
 
 
 def at_bins(values: Floats, bins: NDArray[np.int64]) -> Floats:
-    """Values [N, H, K] at bins [..., N, H] -> [..., N, H]."""
-    values = values.reshape((1,) * (bins.ndim - 2) + values.shape)
-    return np.take_along_axis(values, bins[..., None], axis=-1)[..., 0]
+    """Values [N, H, K] at bins [..., N, H], from 0 -> [..., N, H]."""
+    return values.reshape(-1).take(bins + _starts(values))
+
+
+def bins_of(edges: Floats, y: Floats) -> NDArray[np.int64]:
+    """How many edges [N, H, K], ascending, are <= y [..., N, H]; 0 for NaN. By halving."""
+    flat, before, count = edges.reshape(-1), _starts(edges) - 1, edges.shape[-1]
+    found = np.zeros(y.shape, dtype=np.int64)
+    step = 1 << (count.bit_length() - 1)
+    while step:
+        further = found + step
+        reached = flat.take(before + np.minimum(further, count)) <= y
+        found = np.where(reached & (further <= count), further, found)
+        step >>= 1
+    return found
+
+
+def _starts(values: Floats) -> NDArray[np.int64]:
+    """[N, H] where each row of values [N, H, K] starts."""
+    n, h, k = values.shape
+    return (k * np.arange(n * h)).reshape(n, h)
 
 
 def require(legal: NDArray[np.bool_], name: str, values: Floats, wanted: str) -> None:

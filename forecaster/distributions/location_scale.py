@@ -16,6 +16,7 @@ from scipy import special
 from forecaster.distributions.distribution import (
     Distribution,
     Floats,
+    column_of,
     finite,
     once_a_run,
     positive,
@@ -64,6 +65,10 @@ class LocationScale(Distribution):
     def take(self, rows: NDArray[Any]) -> Self:
         """The distributions of some origins."""
         return taken(self, rows)
+
+    def at(self, h: int) -> Self:
+        """The distributions of one horizon."""
+        return column_of(self, h)
 
     def _standard(self, y: Floats) -> Floats:
         return (np.asarray(y, dtype=np.float64) - self.loc) / self.scale

@@ -11,7 +11,7 @@ sum_m w[m] (F[m] - 1)^2 - (F - 1)^2 = sum_(m < n) w[m] w[n] (F[m] - F[n])^2.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecaster.distributions.distribution import Distribution, Floats, finite, require
+from forecaster.distributions.inversion import begun, narrowed
 
 SUM_TOLERANCE = 1e-9
 # D by the trapezium rule in v, x = median + width sinh(v): for smooth cdfs as wide as each other
 # the error falls as exp(-pi^2 / step), 1e-20 here, so that kinks of the members decide.
 STEP, REACH = 0.2, 7.0
-ITERATIONS = 80
-CROWD = 0.7  # of the rows: with fewer to be found, the rest is left behind
 ROWS = 4096  # forecasts that are inverted at a time: several levels where origins are few
 
 
@@ -82,49 +81,32 @@ class Mixture(Distribution):
     def ppf(self, u: Floats) -> Floats:
         """U [..., N, H] -> y, to 1e-12 of the nearer tail or the last bit of y."""
         u = np.asarray(u, dtype=np.float64)
-        shape = np.broadcast_shapes(u.shape, self.shape)
-        levels = np.broadcast_to(u, shape).reshape(-1, *self.shape)
-        n, h = self.shape
+        levels = np.broadcast_to(u, np.broadcast_shapes(u.shape, self.shape))
+        out = np.empty(levels.shape)
+        for h in range(self.shape[1]):
+            out[..., [h]] = self.at(h)._one_horizon(levels[..., [h]])
+        return out
+
+    def _one_horizon(self, u: Floats) -> Floats:
+        """U [..., N, 1] -> y; a member alone answers for itself."""
+        if len(self.members) == 1:
+            return self.members[0].ppf(u)
+        quick, n = self.tabled(), self.shape[0]
+        levels = u.reshape(-1, n, 1)
         parts = []
         step = max(1, ROWS // n)
         for start in range(0, len(levels), step):
             part = levels[start : start + step]
-            again = self if len(part) == 1 else self.take(np.tile(np.arange(n), len(part)))
-            parts.append(again._invert(part.reshape(-1, h)).reshape(part.shape))
-        return np.concatenate([levels[:0], *parts]).reshape(shape)
+            again = quick if len(part) == 1 else quick.take(np.tile(np.arange(n), len(part)))
+            parts.append(again._invert(part.reshape(-1, 1)).reshape(part.shape))
+        return np.concatenate([levels[:0], *parts]).reshape(u.shape)
 
     def _invert(self, u: Floats) -> Floats:
-        """U [N, H] -> y between the quantiles of the members that count at each horizon."""
-        ends = np.stack([m.ppf(u) for _, m in self._used])
-        weights = np.stack([w for w, _ in self._used])
-        enough = np.maximum(1e-12 * np.minimum(u, 1 - u), 2.0**-51)
-        low = np.where(weights > 0, ends, np.inf).min(axis=0)
-        high = np.where(weights > 0, ends, -np.inf).max(axis=0)
-        y = np.clip((weights * ends).sum(axis=0), low, high)  # a member alone is there at once
-        return self._narrowed(_Search(u, enough, low, high, y, np.full(self.shape, np.inf)))
-
-    def _narrowed(self, at: "_Search") -> Floats:
-        """Newton's steps inside brackets; once most rows are found, on with the others alone."""
-        for _ in range(ITERATIONS):
-            cdf, log_density = self.cdf_and_logpdf(at.y)
-            miss = cdf - at.u
-            flat = at.high - at.low <= np.spacing(np.abs(at.y))
-            found = (np.abs(miss) <= at.enough) | flat
-            alive = np.asarray(~found.all(axis=1))
-            if not alive.any():
-                break
-            low, high = np.where(miss > 0, at.low, at.y), np.where(miss > 0, at.y, at.high)
-            # Between members far apart there may be next to no density: a step beyond all bounds.
-            with np.errstate(over="ignore", invalid="ignore"):
-                newton = at.y - miss * np.exp(-log_density)
-            # Newton may leave, or go round in circles where a density jumps: then halve.
-            astray = (newton < low) | (newton > high) | (np.abs(miss) > at.before / 2)
-            y = np.where(found, at.y, np.where(astray, (low + high) / 2, newton))
-            at = _Search(at.u, at.enough, low, high, y, np.abs(miss))
-            if alive.mean() < CROWD:
-                y[alive] = self.take(alive)._narrowed(at.take(alive))
-                break
-        return at.y
+        """U [N, 1] -> y between the quantiles of the members."""
+        ends = [m.ppf(u) for m in self.members]
+        low, high = np.minimum.reduce(ends), np.maximum.reduce(ends)
+        y = sum((w * end for w, end in zip(self.weights[0], ends, strict=True)), np.zeros(u.shape))
+        return narrowed(self, begun(u, low, high, np.clip(y, low, high)))
 
     def crps(self, y: Floats) -> Floats:
         """y [N, H] -> unit of y; relative error 1e-10, or 1e-4 where members' densities jump."""
@@ -138,6 +120,16 @@ class Mixture(Distribution):
     def take(self, rows: NDArray[Any]) -> Self:
         """The pools of some origins."""
         return type(self)(tuple(each.take(rows) for each in self.members), self.weights)
+
+    def at(self, h: int) -> Self:
+        """The pools of a horizon [N, 1], of the members that count there."""
+        used = np.flatnonzero(self.weights[h])
+        members = tuple(self.members[i].at(h) for i in used)
+        return type(self)(members, self.weights[h : h + 1, used])
+
+    def tabled(self) -> "Mixture":
+        """The same, of members from tables."""
+        return type(self)(tuple(each.tabled() for each in self.members), self.weights)
 
     @property
     def _columns(self) -> Floats:
@@ -153,29 +145,22 @@ class Mixture(Distribution):
     @cached_property
     def _disagreement(self) -> Floats:
         """[N, H] sum over pairs of w w' times the integral of (F - F')^2."""
-        quartiles = np.stack([m.quantile([0.25, 0.5, 0.75]) for _, m in self._used])
+        columns = [self.at(h)._of_one_horizon() for h in range(self.shape[1])]
+        return np.concatenate(columns, axis=1)
+
+    def _of_one_horizon(self) -> Floats:
+        """[N, 1] the same of a pool [N, 1]."""
+        total = np.zeros(self.shape)
+        if len(self.members) == 1:
+            return total
+        quartiles = np.stack([m.quantile([0.25, 0.5, 0.75]) for m in self.members])
         width = (quartiles[..., 2] - quartiles[..., 0]).min(axis=0)
         middle = quartiles[..., 1].mean(axis=0)
-        total = np.zeros(self.shape)
+        quick = self.tabled()
         for v in np.arange(-REACH, REACH + STEP / 2, STEP):
             x = middle + width * np.sinh(v)
-            cdfs = [(w, m.cdf(x)) for w, m in self._used]
+            cdfs = [(w, m.cdf(x)) for w, m in quick._used]
             mean = sum((w * f for w, f in cdfs), np.zeros(self.shape))
             spread = sum((w * (f - mean) ** 2 for w, f in cdfs), np.zeros(self.shape))
             total += STEP * width * np.cosh(v) * spread
         return total
-
-
-@dataclass(frozen=True, eq=False)
-class _Search:
-    """How far the inversion of [N, H] levels is."""
-
-    u: Floats
-    enough: Floats  # what cdf(y) may miss u by
-    low: Floats  # y lies between these
-    high: Floats
-    y: Floats
-    before: Floats  # what the step before missed by
-
-    def take(self, rows: NDArray[Any]) -> "_Search":
-        return _Search(*(getattr(self, f.name)[rows] for f in fields(self)))

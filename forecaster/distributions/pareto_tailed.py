@@ -18,7 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import forecaster.distributions.distribution as checks
-from forecaster.distributions.distribution import Distribution, Floats, at_bins, require, taken
+from forecaster.distributions.distribution import (
+    Distribution,
+    Floats,
+    at_bins,
+    bins_of,
+    column_of,
+    require,
+    taken,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +124,10 @@ class ParetoTailed(Distribution):
         """The tables of some origins."""
         return taken(self, rows, ("levels",))
 
+    def at(self, h: int) -> Self:
+        """The tables of one horizon."""
+        return column_of(self, h, levels=self.levels)
+
     @cached_property
     def _squares(self) -> tuple[Floats, Floats]:
         """[N, H, K] integrals of cdf^2 up to each knot, of (1 - cdf)^2 from it on."""
@@ -134,7 +146,7 @@ class ParetoTailed(Distribution):
 
     def _place(self, y: Floats) -> "_Place":
         y = np.asarray(y, dtype=np.float64)
-        count = (self.knots <= y[..., None]).sum(axis=-1)
+        count = bins_of(self.knots, y)
         low, outside = count == 0, (count == 0) | (count == len(self.levels))
         k = np.clip(count - 1, 0, len(self.levels) - 2)
         start, stop = at_bins(self.knots, k), at_bins(self.knots, k + 1)

@@ -18,6 +18,7 @@ from scipy import special
 
 from forecaster.distributions.distribution import Floats, once_a_run, require
 from forecaster.distributions.location_scale import MAX_DF, LocationScale
+from forecaster.distributions.student_table import StudentTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,16 @@ class SkewT(LocationScale):
         constant = special.gammaln(0.5 * (self.df + 1)) - special.gammaln(0.5 * self.df)
         return constant - 0.5 * np.log(np.pi * self.df) + np.log(2 / (s1 + s2))
 
+    def tabled(self) -> "SkewT":
+        """The same law, its cdf from tables."""
+        out = object.__new__(_Tabled)
+        vars(out).update(vars(self))
+        return out
+
+    def _half(self, u: Floats) -> Floats:
+        """u [..., N, H], at most 0 -> T(u)."""
+        return special.stdtr(self.df, u)
+
     @property
     def mode(self) -> Floats:
         """[N, H] where the halves meet: the density is smooth everywhere else."""
@@ -71,7 +82,7 @@ class SkewT(LocationScale):
     def cdf_and_logpdf(self, y: Floats) -> tuple[Floats, Floats]:
         """Both at y [..., N, H]."""
         left, u, mass = self._side(y)
-        tail = mass * special.stdtr(self.df, u)
+        tail = mass * self._half(u)
         return np.where(left, tail, 1 - tail), self._log_density(u)
 
     def _log_density(self, u: Floats) -> Floats:
@@ -88,19 +99,19 @@ class SkewT(LocationScale):
     def cdf(self, y: Floats) -> Floats:
         """y [..., N, H] -> P(Y <= y)."""
         left, u, mass = self._side(y)
-        tail = mass * special.stdtr(self.df, u)
+        tail = mass * self._half(u)
         return np.where(left, tail, 1 - tail)
 
     def sf(self, y: Floats) -> Floats:
         """y [..., N, H] -> P(Y > y)."""
         left, u, mass = self._side(y)
-        tail = mass * special.stdtr(self.df, u)
+        tail = mass * self._half(u)
         return np.where(left, 1 - tail, tail)
 
     def cdf_and_sf(self, y: Floats) -> tuple[Floats, Floats]:
         """y [..., N, H] -> (P(Y <= y), P(Y > y)), each as exact as alone."""
         left, u, mass = self._side(y)
-        tail = mass * special.stdtr(self.df, u)
+        tail = mass * self._half(u)
         return np.where(left, tail, 1 - tail), np.where(left, 1 - tail, tail)
 
     def ppf(self, u: Floats) -> Floats:
@@ -149,3 +160,14 @@ class SkewT(LocationScale):
         log_t = constant - 0.5 * np.log(np.pi * self.df)
         log_t = log_t - 2 * half * np.log(np.hypot(1.0, u / np.sqrt(self.df)))
         return (self.df + u**2) / (self.df - 1) * np.exp(log_t)
+
+
+class _Tabled(SkewT):
+    """A skewed t that is asked many times."""
+
+    @cached_property
+    def _table(self) -> StudentTable:
+        return StudentTable.of(self.df)
+
+    def _half(self, u: Floats) -> Floats:
+        return self._table.cdf(u)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from forecaster.bars import Floats
 from forecaster.errors import DataError
-from forecaster.features import WARM_UP, known_moments
+from forecaster.features import STILL, WARM_UP
 
 FEWEST = 20  # values that a symbol's own model, or a shape, is fitted to
+ROWS = 4096  # at a time
 CLIP = 6.0  # standard deviations of a regressor, in fit and forecast alike
 
 
@@ -56,11 +57,33 @@ def sample_of(
     x, r = [x[i] for i in enough], [r[i] for i in enough]
     rows = [np.isfinite(each) for each in r]
     which = np.concatenate([np.full(int(k.sum()), i) for i, k in enumerate(rows)])
-    stacked = np.concatenate([each[k] for each, k in zip(x, rows, strict=True)])
-    mean, deviation = known_moments(stacked)
+    z = np.concatenate([each[k] for each, k in zip(x, rows, strict=True)])
     returns = np.concatenate([each[k] for each, k in zip(r, rows, strict=True)])
-    z = standardised(stacked, mean, deviation)
-    return Sample(tuple(symbols), which, z, returns, mean, deviation, season)
+    sample = Sample(tuple(symbols), which, z, returns, *moments(z), season)
+    for own in sample.rows:
+        z[own] = standardised(z[own], sample.mean, sample.deviation)
+    return sample
+
+
+def moments(x: Floats) -> tuple[Floats, Floats]:
+    """`known_moments` of x [N, F], to the same bits for F > 1: rows are many, so some at a time."""
+    count, mean = np.zeros(x.shape[1], dtype=np.int64), np.zeros(x.shape[1])
+    parts = [x[i : i + ROWS] for i in range(0, len(x), ROWS)]
+    for part in parts:
+        known = np.isfinite(part)
+        count += known.sum(axis=0)
+        mean = _added(mean, np.where(known, part, 0.0))
+    count = np.maximum(count, 1)
+    mean, square = mean / count, np.zeros(x.shape[1])
+    for part in parts:
+        square = _added(square, np.where(np.isfinite(part), part - mean, 0.0) ** 2)
+    spread = np.sqrt(square / count)
+    return mean, np.where(spread > STILL, spread, 1.0)
+
+
+def _added(total: Floats, part: Floats) -> Floats:
+    """[F] row after row, as numpy adds up columns of rows that stand together."""
+    return np.concatenate((total[None], part)).sum(axis=0)
 
 
 def standardised(x: Floats, mean: Floats, deviation: Floats) -> Floats:

@@ -13,8 +13,9 @@ import pyarrow as pa
 from forecaster.bars import Bars, Panel
 from forecaster.frames import PREDICTIONS, SCORES
 from forecaster.report.drawing import days
-from forecaster.report.material import Material, read_material, table_of
+from forecaster.report.material import Material, read_material
 from forecaster.report.origins import Chosen, chosen, pair_of
+from forecaster.report.stored import table_of
 from forecaster.runs import RunFolder
 
 KEY = ["model", "unique_id"]

@@ -4,15 +4,17 @@ Rows are scored forecasts (a data frame of SCORES); a group's differences are av
 per date, as everywhere.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from forecaster.bars import Panel
+from forecaster.bars import Floats, Panel
 from forecaster.features import causal_scale, range_variance
-from forecaster.inference.losses import Losses, losses_of
+from forecaster.inference.losses import Losses
 from forecaster.inference.mean_tests import SIZE, diebold_mariano, fewest
 
 TERCILES = ("calm", "middle", "wild")
@@ -44,28 +46,41 @@ class Subsamples:
 
 
 def parts(frame: pd.DataFrame, h: int, by: str, pairs: Sequence[tuple[str, str]]) -> Iterator[Part]:
-    """Differences of pairs (model, rival) for each value of the column `by`."""
+    """Differences of pairs (model, rival) for each value of the column `by`, on the same rows."""
     wanted = {name for pair in pairs for name in pair}
     rows = frame[(frame["h"] == h) & frame["model"].isin(wanted)]
-    for group, members in rows.groupby(by, observed=True, sort=True):
-        losses = losses_of(members, h)
-        for model, rival in pairs:
-            yield _part(losses, model, rival, (by, str(group)))
+    keys = rows.groupby([by, "model", "cutoff"], observed=True, sort=True)
+    means = keys[["crps", "log_score"]].mean()
+    group, model = (means.index.get_level_values(i).to_numpy() for i in (0, 1))
+    starts = np.append(0, np.flatnonzero((group[1:] != group[:-1]) | (model[1:] != model[:-1])) + 1)
+    own: dict[Any, dict[str, tuple[Floats, Floats]]] = {}  # group -> model -> losses a date
+    crps, log_loss = means["crps"].to_numpy(), -means["log_score"].to_numpy()
+    for start, stop in pairwise([*starts.tolist(), len(means)] if len(means) else []):
+        span = slice(start, stop)
+        own.setdefault(group[start], {})[str(model[start])] = crps[span], log_loss[span]
+    for value, losses in own.items():
+        for pair in pairs:
+            yield _part(losses, pair, h, (by, str(value)))
 
 
-def _part(losses: Losses, model: str, rival: str, where: tuple[str, str]) -> Part:
-    (a, c), (b, d) = losses.of(model), losses.of(rival)
-    tested = len(a) >= fewest(losses.h)
+def _part(
+    losses: Mapping[str, tuple[Floats, Floats]],
+    pair: tuple[str, str],
+    h: int,
+    where: tuple[str, str],
+) -> Part:
+    (a, c), (b, d) = (losses[name] for name in pair)
+    tested = len(a) >= fewest(h)
     return Part(
-        model=model,
-        rival=rival,
-        h=losses.h,
+        model=pair[0],
+        rival=pair[1],
+        h=h,
         by=where[0],
         group=where[1],
         dates=len(a),
         crps_skill=float(1 - a.mean() / max(b.mean(), np.finfo(float).tiny)),
         log_score_gain=float((d - c).mean()),
-        log_score_p=diebold_mariano(c, d, losses.h)[2] if tested else None,
+        log_score_p=diebold_mariano(c, d, h)[2] if tested else None,
     )
 
 

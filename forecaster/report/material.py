@@ -1,8 +1,8 @@
 """What a report is made of: the files of a finished backtest, and its bars where they still are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forecaster import frames, network_scores
+from forecaster import network_scores
 from forecaster.atomic import reason
 from forecaster.bars import Panel
 from forecaster.config import RunConfig
 from forecaster.errors import CheckpointError, DataError, StorageError
 from forecaster.paths.table import SAMPLES
+from forecaster.report.stored import FORECASTS, sha256_of, table_of
 from forecaster.runs import RunFolder
 from forecaster.store import Store
 
@@ -37,7 +38,7 @@ class Material:
     data: dict[str, Any]
     cells: tuple[dict[str, Any], ...]  # one a fold and model
     scores: pd.DataFrame  # SCORES
-    predictions: pd.DataFrame  # PREDICTIONS, as pandas has them
+    predictions: pd.DataFrame  # FORECASTS of PREDICTIONS
     paths: pd.DataFrame  # SAMPLES of all cells that drew some
     networks: pd.DataFrame  # NETWORKS of all cells that kept them, with their model and fold
     hashes: Mapping[str, str]  # file -> sha256
@@ -77,7 +78,12 @@ class Material:
 
     def scored(self, model: str, h: int) -> pd.DataFrame:
         """A model's scores at a horizon, one row a symbol and cutoff."""
-        return self.scores[(self.scores["model"] == model) & (self.scores["h"] == h)]
+        return self.scores.iloc[self._places.get((model, h), [])]
+
+    @cached_property
+    def _places(self) -> dict[Any, Any]:
+        """Where the rows of each model and horizon are, found once for all charts."""
+        return self.scores.groupby(["model", "h"], observed=True).indices
 
 
 def shown_at(summary: Mapping[str, Any], h: int) -> tuple[str, ...]:
@@ -111,10 +117,10 @@ def read_material(run: RunFolder, bars: Panel | Path) -> Material:
         data=data,
         cells=tuple(cells_of(run)),
         scores=table_of(run.path / "scores.parquet", shown),
-        predictions=table_of(run.path / "predictions.parquet", shown),
+        predictions=table_of(run.path / "predictions.parquet", shown, FORECASTS),
         networks=networks_of(run),
         paths=paths_of(run),
-        hashes={name: sha256((run.path / name).read_bytes()).hexdigest() for name in TABLES},
+        hashes={name: sha256_of(run.path / name) for name in TABLES},
         panel=panel,
         without_bars=why,
     )
@@ -163,19 +169,6 @@ def paths_of(run: RunFolder) -> pd.DataFrame:
         if not parts[-1].schema.equals(SAMPLES):
             raise StorageError(f"{path}: not candle paths")
     return pa.concat_tables([each.replace_schema_metadata(None) for each in parts]).to_pandas()
-
-
-def table_of(path: Path, models: Sequence[str]) -> pd.DataFrame:
-    """Rows of some models of a table of a run. Raises StorageError where it is damaged."""
-    schema = frames.SCORES if path.name == "scores.parquet" else frames.PREDICTIONS
-    try:
-        wanted = [("model", "in", list(models))]
-        table = pq.read_table(pa.BufferReader(path.read_bytes()), filters=wanted)
-    except (pa.ArrowException, OSError) as error:
-        raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
-    if table.schema.names != schema.names:
-        raise CheckpointError(f"{path} is of another version; start a new run")
-    return table.to_pandas(strings_to_categorical=False)
 
 
 def bars_of(data: Mapping[str, Any], root: Path) -> tuple[Panel | None, str]:

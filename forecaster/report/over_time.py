@@ -21,9 +21,11 @@ def charts_over_time(found: Material, h: int) -> list[Chart]:
 
 def difference(found: Material, model: str, rival: str, h: int) -> pd.Series:
     """[dates] the model's log score less the rival's, a mean over symbols a date."""
-    rows = found.scores[found.scores["model"].isin([model, rival])]
-    means = inference.mean_per_date(rows, "log_score", h)
-    return means[model] - means[rival]
+    own, other = (
+        inference.mean_per_date(found.scored(name, h), "log_score", h)[name]
+        for name in (model, rival)
+    )
+    return own - other
 
 
 def _chart(found: Material, model: str, rival: str, name: str, h: int) -> Chart:

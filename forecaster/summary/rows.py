@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -32,7 +33,6 @@ class ScoredRows:
         table = cell_table(self._plan, self._run, model, "scores")
         keys = table.select(["model", "target_name", *KEY])
         frame = table.to_pandas(strings_to_categorical=True)
-        frame["model"] = frame["model"].astype(str)
         if self._first is None:
             self._first = keys
             self._known = {
@@ -49,8 +49,12 @@ class ScoredRows:
     def compared(self, models: Sequence[str]) -> pd.DataFrame:
         """What comparisons by group need of some models."""
         none = pd.DataFrame(columns=COMPARED)
-        each = [self.of(model)[COMPARED] for model in models]
-        return pd.concat(each, ignore_index=True) if each else none
+        each = [self.of(model)[COMPARED[1:]] for model in models]
+        if not each:
+            return none
+        which = np.repeat(np.arange(len(each)), [len(rows) for rows in each])
+        named = pd.Categorical.from_codes(which, dtype=pd.CategoricalDtype(list(models)))
+        return pd.concat(each, ignore_index=True).assign(model=named)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,13 +78,16 @@ def digest(frame: pd.DataFrame, horizons: Sequence[int]) -> Digest:
             "rank_ic": inference.rank_correlation(rows, h),
         }
     columns = ["model", "unique_id", "h", "n", "log_score", "crps"]
-    symbols = records_of(scores.averages(frame, by=("model", "unique_id", "h")))
+    model = str(frame["model"].iloc[0])
+    symbols = frame.groupby(["unique_id", "h"], observed=True, sort=True)
+    each = symbols.size().rename("n"), symbols[["log_score", "crps"]].mean()
+    by_symbol = records_of(pd.concat(each, axis=1).reset_index().assign(model=model)[columns])
     return Digest(
-        model=str(frame["model"].iloc[0]),
+        model=model,
         means=means,
         calibration={h: inference.calibration(groups[h], h) for h in horizons},
-        by_symbol=[{name: row[name] for name in columns} for row in symbols],
-        losses={h: inference.losses_of(frame, h) for h in horizons},
+        by_symbol=by_symbol,
+        losses={h: inference.losses_of(rows.assign(model=model), h) for h, rows in groups.items()},
     )
 
 

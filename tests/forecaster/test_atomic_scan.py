@@ -130,10 +130,10 @@ def readers_of_paths(source: str) -> list[str]:
 
 
 def in_memory(argument: ast.expr) -> bool:
-    """Whether an argument is written as a buffer: BytesIO(...), pa.BufferReader(...)."""
+    """Whether an argument is a buffer or a file that we opened: BytesIO(...), PythonFile(...)."""
     return isinstance(argument, ast.Call) and getattr(
         argument.func, "attr", getattr(argument.func, "id", "")
-    ) in {"BytesIO", "StringIO", "BufferReader"}
+    ) in {"BytesIO", "StringIO", "BufferReader", "PythonFile"}
 
 
 def test_nothing_runs_what_a_file_says() -> None:

@@ -9,7 +9,7 @@ import pytest
 import scoringrules
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 
 from forecaster.distributions import (
     Binned,
@@ -22,8 +22,12 @@ from forecaster.distributions import (
     SkewT,
     StudentT,
     bin_masses,
+    empirical,
+    inversion,
+    student_table,
 )
-from forecaster.distributions.distribution import once_a_run
+from forecaster.distributions.distribution import bins_of, once_a_run
+from forecaster.distributions.student_table import StudentTable
 
 Score = Callable[[Distribution, Floats], Floats]
 
@@ -423,3 +427,85 @@ def test_quantiles_of_equal_shapes_are_found_once_and_are_the_same_bits():
     df[4, 1] = 2.5  # the last of a run has another shape
     law = StudentT(loc, scale, df)
     assert (law.quantile(levels)[4] == law.take(np.array([4])).quantile(levels)[0]).all()
+
+
+@every
+def test_a_column_and_tables_keep_answers(d: Distribution) -> None:
+    y = rows(d, 7).quantile([0.001, 0.1, 0.5, 0.9, 0.9999])[0, 0][:, None]
+    many = rows(d, len(y))
+    quick = many.at(0).tabled()
+    assert quick.shape == (len(y), 1)
+    np.testing.assert_array_equal(many.at(0).cdf(y), many.cdf(y))
+    np.testing.assert_allclose(quick.cdf(y), many.cdf(y), rtol=1e-13)
+    np.testing.assert_allclose(quick.logpdf(y), many.logpdf(y), rtol=1e-13)
+    some = np.array([3, 1])
+    np.testing.assert_array_equal(quick.take(some).cdf(y[some]), quick.cdf(y)[some])
+
+
+@pytest.mark.parametrize("df", [2.01, 2.5, 4.3, 11.0, 40.0, 200.0])
+def test_a_student_table_is_the_cdf(df: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: a series of five terms."""
+    z = -np.concatenate([np.geomspace(1e-9, 1e6, 20_001), np.linspace(0, 13, 20_001)])[:, None]
+    wide = np.full(z.shape, df)
+    known = special.stdtr(df, z)
+    np.testing.assert_allclose(StudentTable.of(wide).cdf(z), known, rtol=1e-13)
+    monkeypatch.setattr(student_table, "ORDER", 5)
+    assert np.abs(StudentTable.of(wide).cdf(z) / np.where(known > 0, known, 1) - 1).max() > 1e-13
+
+
+def test_a_student_table_against_forty_digits() -> None:
+    for df, z in ((2.3, -5.1), (5.0, -0.37), (9.7, -2.2), (60.0, -6.5)):
+        half = mpmath.mpf(df) / 2
+        x = mpmath.mpf(df) / (mpmath.mpf(df) + mpmath.mpf(z) ** 2)
+        exact = float(mpmath.betainc(half, 0.5, 0, x, regularized=True) / 2)
+        assert StudentTable.of(one(df)).cdf(one(z))[0, 0] == pytest.approx(exact, rel=1e-13)
+
+
+def test_bins_are_counted_by_halving() -> None:
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 7, 8, 91):
+        edges = np.sort(rng.standard_normal((5, 3, count)).round(1), axis=-1)
+        y = np.append(rng.standard_normal(29).round(1), np.nan).reshape(2, 5, 3)
+        np.testing.assert_array_equal(bins_of(edges, y), (edges <= y[..., None]).sum(axis=-1))
+
+
+def test_a_pool_of_one_horizon_leaves_out_who_does_not_count() -> None:
+    narrow, wide = (SkewT(np.zeros((1, 2)), one(s), one(-0.1), one(5.0)) for s in (0.01, 0.03))
+    pooled = Mixture((narrow, wide), np.array([[1.0, 0.0], [0.5, 0.5]]))
+    assert [len(pooled.at(h).members) for h in (0, 1)] == [1, 2]
+    u, y = np.array([0.01, 0.3, 0.999]), np.full((1, 2), 0.01)
+    np.testing.assert_array_equal(pooled.quantile(u)[:, 0], narrow.quantile(u)[:, 0])
+    np.testing.assert_array_equal(pooled.crps(y)[:, 0], narrow.crps(y)[:, 0])
+    assert (pooled.quantile(u)[:, 1, ::2] != narrow.quantile(u)[:, 1, ::2]).all()
+
+
+def test_an_inversion_asks_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: Newton's steps alone, which ask four times a level and more."""
+    asked: list[int] = []
+    original = Mixture.cdf_and_logpdf
+
+    def counted(self: Mixture, y: Floats) -> tuple[Floats, Floats]:
+        asked.append(y.size)
+        return original(self, y)
+
+    monkeypatch.setattr(Mixture, "cdf_and_logpdf", counted)
+    pooled = rows(CONTINUOUS["pool of smooth ones"], 64)
+    levels = np.linspace(0.01, 0.99, 25)
+    u = pooled.quantile(levels)
+    per_level = sum(asked) / u.size
+    np.testing.assert_allclose(pooled.cdf(u[..., 3]), levels[3], rtol=1e-12)
+    asked.clear()
+    monkeypatch.setattr(inversion, "_step", lambda _, miss, slope: -miss * slope)
+    np.testing.assert_allclose(pooled.quantile(levels), u, rtol=1e-9)
+    assert per_level < 4 < sum(asked) / u.size
+
+
+def test_a_sample_in_parts_has_the_bits_of_one_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    d, y = Empirical(rng.standard_t(4, (9, 2, 60))), rng.standard_t(4, (9, 2))
+    found = []
+    for block in (1, 250, 1 << 30):
+        monkeypatch.setattr(empirical, "BLOCK", block)
+        found.append((d.logpdf(y), d.crps(y)))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from panels import walk_panel
+from panels import garch_panel, walk_panel
 
 from forecaster.bars import Panel
 from forecaster.errors import DataError
-from forecaster.folds import Fold, Schedule, walk_forward
+from forecaster.folds import Fold, Schedule, known_at, walk_forward
 
 
 def schedule(panel: Panel, start: int, every: int = 60, past: int = 50, history: int = 100):
@@ -90,3 +90,17 @@ def test_prices_that_never_move_are_refused():
 def test_too_little_is_refused_with_its_numbers(panel: Panel, start: int, text: str):
     with pytest.raises(DataError, match=text):
         walk_forward(panel, Schedule(test_from=panel.clock[start], refit_every=252))
+
+
+def test_a_history_is_made_once_and_two_are_kept() -> None:
+    panel = garch_panel(900, 2)
+    moments = panel.clock[[500, 600, 700]]
+    first, second = (known_at(panel, moment) for moment in moments[:2])
+    assert known_at(panel, moments[0]) is first
+    third = known_at(panel, moments[2])  # the one that was asked for longest ago goes
+    assert known_at(panel, moments[0]) is first
+    assert known_at(panel, moments[1]) is not second
+    for found, moment in zip((first, second, third), moments, strict=True):
+        wanted = panel.until(moment)
+        assert [len(bars) for bars in found] == [len(bars) for bars in wanted]
+        assert all((bars.closed_at <= moment).all() for bars in found)

@@ -9,9 +9,10 @@ from panels import bars_from_returns, garch_panel, rewritten_after
 
 from forecaster.bars import Floats, Panel
 from forecaster.distributions import SkewT
-from forecaster.econometrics import harx
+from forecaster.econometrics import harx, sample
 from forecaster.econometrics.harx import Harx, Sample, fit_harx, fit_horizons, fit_skew, sample_of
 from forecaster.econometrics.regressors import REGRESSORS, floored, regressors
+from forecaster.features import known_moments
 
 SLOPES = np.array([[0.4, -0.2], [0.2, 0.1]])
 
@@ -128,3 +129,15 @@ def test_a_constant_price_is_fitted_without_a_crash():
     scale = fit_horizons(still, (1,))[0].scale("STILL", regressors(bars))
     assert np.isfinite(scale[70:]).all()
     assert scale[-1] < 1e-4
+
+
+def test_moments_of_parts_are_those_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: means of the parts' means, which are other bits."""
+    x = np.random.default_rng(7).standard_normal((1000, 5)) ** 3
+    x[::17, 2] = np.nan
+    x[:, 4] = 1.0
+    monkeypatch.setattr(sample, "ROWS", 64)
+    found, known = sample.moments(x), known_moments(x)
+    np.testing.assert_array_equal(found, known)
+    means = np.array([np.nanmean(x[i : i + 64], axis=0) for i in range(0, 1000, 64)])
+    assert (means.mean(axis=0)[:4] != known[0][:4]).all()

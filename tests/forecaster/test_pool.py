@@ -8,7 +8,7 @@ import pytest
 from panels import garch_panel, rewritten_after, walk_panel
 
 from forecaster.bars import Panel
-from forecaster.baselines import BASELINES
+from forecaster.baselines import BASELINES, pool
 from forecaster.baselines.naive import RandomWalk
 from forecaster.baselines.pool import LOOKBACK, Pool, best_weights, learned_weights
 from forecaster.distributions import Gaussian, Mixture
@@ -109,3 +109,11 @@ def test_members_without_any_density_between_them_are_inverted():
     pool = Mixture((Gaussian(-far, 1e-5 * far), Gaussian(far, 1e-5 * far)), np.array([[0.5, 0.5]]))
     found = pool.quantile([0.25, 0.5 + 1e-9, 0.75])[0, 0]
     np.testing.assert_allclose(found, [-1.0, 1.0, 1.0], atol=1e-4)
+
+
+def test_portions_of_the_past_change_no_bit_of_a_weight(monkeypatch: pytest.MonkeyPatch):
+    panel = garch_panel(1600, 4)
+    members = tuple(BASELINES[name] for name in ("harx", "har_empirical", "boosted_quantiles"))
+    at_once = learned_weights(members, panel, (1, 5))
+    monkeypatch.setattr(pool, "PORTION", 1)
+    np.testing.assert_array_equal(learned_weights(members, panel, (1, 5)), at_once)

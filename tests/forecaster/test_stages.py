@@ -74,27 +74,35 @@ def tables() -> list[pa.Table]:
     return [run_cell(panel, (1, 5), "x", Cell(fold, BASELINES[n])).predictions for n in names]
 
 
-def whole(parts: list[pa.Table]) -> bytes:
-    return frames.to_parquet_bytes(frames.merge(parts), {"a": 1})
-
-
 def chunked(parts: list[pa.Table]) -> bytes:
     chunks: Iterator[bytes] = parquet_chunks.parquet_chunks(parts, frames.PREDICTIONS, {"a": 1})
     return b"".join(chunks)
 
 
-def test_a_file_made_model_by_model_is_that_of_one_write():
-    assert chunked(tables()) == whole(tables())
+def groups_of(data: bytes) -> list[tuple[str, int]]:
+    """(model, rows) of each row group, from the file's end alone."""
+    about = pq.ParquetFile(pa.BufferReader(data)).metadata
+    at = frames.PREDICTIONS.get_field_index("model")
+    groups = [about.row_group(i) for i in range(about.num_row_groups)]
+    assert all(g.column(at).statistics.min == g.column(at).statistics.max for g in groups)
+    return [(g.column(at).statistics.min, g.num_rows) for g in groups]
 
 
-def test_rows_are_cut_into_groups_as_one_write_cuts_them(monkeypatch: pytest.MonkeyPatch):
+def test_a_file_made_model_by_model_has_the_rows_of_one_write():
     parts = tables()
+    assert frames.read(chunked(parts)).replace_schema_metadata(None).equals(frames.merge(parts))
+    assert chunked(parts[:1]) == frames.to_parquet_bytes(parts[0], {"a": 1})
+    assert frames.read(chunked([])).num_rows == 0
+
+
+def test_no_row_group_holds_two_models(monkeypatch: pytest.MonkeyPatch):
+    parts = tables()
+    models = [part["model"][0].as_py() for part in parts]
+    assert groups_of(chunked(parts)) == [(m, len(p)) for m, p in zip(models, parts, strict=True)]
     monkeypatch.setattr(parquet_chunks, "GROUP", 257)
-    found = pq.ParquetFile(pa.BufferReader(chunked(parts)))
-    groups = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]
-    rows = sum(map(len, parts))
-    assert groups == [257] * (rows // 257) + [rows % 257]
-    assert found.read().replace_schema_metadata(None).equals(frames.merge(parts))
+    cut = [[257] * (len(p) // 257) + [len(p) % 257] for p in parts]
+    wanted = [(m, n) for m, sizes in zip(models, cut, strict=True) for n in sizes]
+    assert groups_of(chunked(parts)) == wanted
 
 
 def test_models_out_of_order_are_refused():
@@ -110,7 +118,9 @@ def test_portions_are_whole_members_and_all_of_them():
     assert len(list(origins.portions(100))) == 1
 
 
-@pytest.mark.parametrize("name", ["historical_250", "har_empirical", "garch_student_t"])
+@pytest.mark.parametrize(
+    "name", ["historical_250", "har_empirical", "garch_student_t", "pool_garch_har"]
+)
 def test_portions_change_no_bit(name: str, monkeypatch: pytest.MonkeyPatch):
     panel = garch_panel(900, 4)
     cell = Cell(walk_forward(panel, SCHEDULE)[0], BASELINES[name])

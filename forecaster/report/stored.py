@@ -1,0 +1,53 @@
+"""Tables of a run as its page wants them: some models' rows of files that may not fit in memory."""
+
+from collections.abc import Sequence
+from hashlib import file_digest
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from forecaster import frames
+from forecaster.errors import CheckpointError, StorageError
+
+FORECASTS = ("model", "unique_id", "cutoff", "h", *map(str, frames.QUANTILES))
+
+
+def table_of(
+    path: Path, models: Sequence[str], columns: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Rows of some models of a table of a run, all columns or some.
+
+    Raises StorageError where it is damaged, CheckpointError where it is of another version.
+    """
+    schema = frames.SCORES if path.name == "scores.parquet" else frames.PREDICTIONS
+    try:
+        with path.open("rb") as file:
+            stored = pq.ParquetFile(pa.PythonFile(file, mode="r"))
+            names = stored.schema_arrow.names
+            if names != schema.names:
+                raise CheckpointError(f"{path} is of another version; start a new run")
+            table = stored.read_row_groups(_groups(stored, models), columns)
+    except (pa.ArrowException, OSError) as error:
+        raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
+    table = table.filter(pc.field("model").isin(list(models)))
+    return table.to_pandas(split_blocks=True, self_destruct=True)
+
+
+def _groups(stored: pq.ParquetFile, models: Sequence[str]) -> list[int]:
+    """Row groups that may hold one of the models: most files have one model a group."""
+    place, about = stored.schema_arrow.get_field_index("model"), stored.metadata
+    found = []
+    for i in range(about.num_row_groups):
+        span = about.row_group(i).column(place).statistics
+        if not span.has_min_max or any(span.min <= model <= span.max for model in models):
+            found.append(i)
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file's bytes, a few at a time."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
