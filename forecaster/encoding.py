@@ -1,10 +1,13 @@
-"""How tables stand in parquet files: which columns, and how they are written."""
+"""How tables stand in parquet files: which columns, how written, what damage raises."""
 
 from typing import Any
 
 import pyarrow as pa
 
 from forecaster.errors import DataError
+
+# What a damaged file raises: pyarrow leaves the decoding of names and bounds to Python.
+DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def encoding(schema: pa.Schema) -> dict[str, Any]:

@@ -67,10 +67,12 @@ def known_at(panel: Panel, moment: np.datetime64) -> Panel:
     """
     kept = _KNOWN.setdefault(panel, {})
     found = kept.pop(moment, None)
-    kept[moment] = panel.until(moment) if found is None else found
+    if found is None:
+        found = panel.until(moment)
+    kept[moment] = found
     while len(kept) > KEPT:
-        del kept[next(iter(kept))]
-    return kept[moment]
+        kept.pop(next(iter(kept)), None)
+    return found
 
 
 def day_of(moment: np.datetime64) -> str:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from forecaster.bars import Floats
 from forecaster.distributions import Distribution
-from forecaster.encoding import encoding, require_schema
+from forecaster.encoding import DAMAGED, encoding, require_schema
 from forecaster.errors import DataError, StorageError
 from forecaster.key_order import in_key_order
 
@@ -182,7 +182,7 @@ def decoded(source: Path | bytes, schema: pa.Schema) -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(data))
         require_schema(name, file.schema_arrow, schema)
         return file.read()
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise StorageError(f"{name}: not a parquet file that can be read: {error}") from error
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from forecaster.bars import Floats, Times
+from forecaster.encoding import DAMAGED
 from forecaster.errors import StorageError
 from forecaster.frames import MOMENT
 
@@ -82,7 +83,7 @@ def read(path: Path) -> pa.Table:
     """The table of a cell. Raises StorageError for a file that is damaged or another."""
     try:
         table = pq.read_table(pa.BufferReader(path.read_bytes()))
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
     if not table.schema.equals(NETWORKS):
         raise StorageError(f"{path}: not the scores of networks")

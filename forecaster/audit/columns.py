@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from forecaster.atomic import read_regular
 from forecaster.bars import Floats
+from forecaster.encoding import DAMAGED
 from forecaster.errors import DataError, StorageError, printable
 
 NAMES = {  # ours: what others call it
@@ -94,7 +95,7 @@ def _flat_table(path: Path) -> pa.Table:
         if rows * len(schema) * 8 > MOST_BYTES:
             raise DataError(f"{path}: {rows} rows of {len(schema)} columns are too many; cut it")
         table = file.read().replace_schema_metadata(None)
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
     return table.select([name for name in table.column_names if not name.startswith(UNNAMED)])
 

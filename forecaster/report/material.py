@@ -14,6 +14,7 @@ from forecaster import network_scores
 from forecaster.atomic import reason
 from forecaster.bars import Panel
 from forecaster.config import RunConfig
+from forecaster.encoding import DAMAGED
 from forecaster.errors import CheckpointError, DataError, StorageError
 from forecaster.paths.table import SAMPLES
 from forecaster.report.stored import FORECASTS, sha256_of, table_of
@@ -164,7 +165,7 @@ def paths_of(run: RunFolder) -> pd.DataFrame:
     for path in kept(run, ".paths.parquet"):
         try:
             parts.append(pq.read_table(pa.BufferReader(path.read_bytes())))
-        except (pa.ArrowException, OSError) as error:
+        except DAMAGED as error:
             raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
         if not parts[-1].schema.equals(SAMPLES):
             raise StorageError(f"{path}: not candle paths")

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from forecaster import frames
+from forecaster.encoding import DAMAGED
 from forecaster.errors import CheckpointError, StorageError
 
 FORECASTS = ("model", "unique_id", "cutoff", "h", *map(str, frames.QUANTILES))
@@ -30,7 +31,7 @@ def table_of(
             if names != schema.names:
                 raise CheckpointError(f"{path} is of another version; start a new run")
             table = stored.read_row_groups(_groups(stored, models), columns)
-    except (pa.ArrowException, OSError) as error:
+    except DAMAGED as error:
         raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
     table = table.filter(pc.field("model").isin(list(models)))
     return table.to_pandas(split_blocks=True, self_destruct=True)
@@ -42,7 +43,11 @@ def _groups(stored: pq.ParquetFile, models: Sequence[str]) -> list[int]:
     found = []
     for i in range(about.num_row_groups):
         span = about.row_group(i).column(place).statistics
-        if not span.has_min_max or any(span.min <= model <= span.max for model in models):
+        if (
+            span is None
+            or not span.has_min_max
+            or any(span.min <= model <= span.max for model in models)
+        ):
             found.append(i)
     return found
 

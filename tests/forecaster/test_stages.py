@@ -1,19 +1,25 @@
 """Where time goes: stages add up, and tables written piece by piece are the same files."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hostile import OURS, SAME, Rng, assert_none_silent, mutant, outcome, tally
 from panels import garch_panel
 
 from forecaster import frames, key_order, parquet_chunks, stages
 from forecaster.backtest import Cell, run_cell
 from forecaster.baselines import BASELINES
+from forecaster.errors import StorageError
 from forecaster.folds import Schedule, walk_forward
 from forecaster.protocol import Origins
+from forecaster.report import stored
+from forecaster.report.stored import FORECASTS, table_of
 
 SCHEDULE = Schedule(test_from=np.datetime64("2002-06-01"), refit_every=120)
 
@@ -103,6 +109,37 @@ def test_no_row_group_holds_two_models(monkeypatch: pytest.MonkeyPatch):
     cut = [[257] * (len(p) // 257) + [len(p) % 257] for p in parts]
     wanted = [(m, n) for m, sizes in zip(models, cut, strict=True) for n in sizes]
     assert groups_of(chunked(parts)) == wanted
+
+
+def hostile_tables(n: int, where: Path) -> Counter[str]:
+    """What becomes of a page's reading of damaged tables: half of the damage is at the end."""
+    good, path = chunked(tables()), where / "predictions.parquet"
+
+    def case(rng: Rng) -> str:
+        about = max(len(good) - 6_000, 0) if rng.random() < 0.5 else 0
+        path.write_bytes(good[:about] + mutant(rng, good[about:]))
+        return outcome(lambda: table_of(path, ["drift"], FORECASTS), lambda _: SAME, OURS)
+
+    return tally(n, 6, case)
+
+
+def test_a_damaged_table_is_no_traceback_on_a_page(tmp_path: Path):
+    """A bit of its numbers is the ledger's to find: nothing is said of it here."""
+    assert_none_silent(hostile_tables(600, tmp_path))
+
+
+def test_planted_a_bound_of_a_column_that_is_no_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "predictions.parquet"
+    good = chunked(tables())
+    at = good.rfind(b"drift")
+    path.write_bytes(good[:at] + b"\xff" * 5 + good[at + 5 :])
+    with pytest.raises(StorageError, match="not a parquet file that can be read"):
+        table_of(path, ["drift"], FORECASTS)
+    monkeypatch.setattr(stored, "DAMAGED", (pa.ArrowException, OSError))
+    with pytest.raises(UnicodeDecodeError):
+        table_of(path, ["drift"], FORECASTS)
 
 
 def test_models_out_of_order_are_refused():
