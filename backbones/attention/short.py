@@ -187,12 +187,14 @@ class OfScores:
         It is multiplied into what is D wide, not S.
         """
         at, asking = m % len(self.keys), taken(self.asked[m], rows)
-        of_q = of_scores @ self.keys[at][:, : rows.stop]
-        if lam is not None:
-            asking, of_q = asking * -lam, of_q.mul_(-lam)
-        self.sums[at].add(of_scores, asking, self.scale)
-        place = self.places[m][..., rows, :]
-        torch.mul(of_q.view(place.shape), self.scale, out=place)
+        of_q, place = of_scores @ self.keys[at][:, : rows.stop], self.places[m][..., rows, :]
+        if lam is None:
+            self.sums[at].add(of_scores, asking, self.scale)
+            torch.mul(of_q.view(place.shape), self.scale, out=place)
+        else:
+            factor = lam * -self.scale
+            self.sums[at].add(of_scores, asking * factor)
+            place.copy_(of_q.mul_(factor).view(place.shape))
 
     def of_k(self) -> Tensor:
         """[B G, K, T, D]."""
