@@ -24,7 +24,7 @@ LONGEST = 256  # positions; beyond, memory is T x T a map
 WHOLE = 64  # positions that are one block
 ROWS = 32  # of a block where there are more
 
-softmax_slope = torch.ops.aten._softmax_backward_data
+softmax_slope = torch.ops.aten._softmax_backward_data.out
 
 
 def short_enough(heads: Heads, past: LayerCache) -> bool:
@@ -86,14 +86,14 @@ def unseen(rows: slice, like: Tensor) -> Tensor:
     return later.triu(rows.start + 1).unsqueeze(0)
 
 
-def subtracted(maps: Sequence[Tensor], lam: Tensor) -> Tensor:
+def subtracted(maps: Sequence[Tensor], lam: Tensor, out: Tensor | None = None) -> Tensor:
     """P_1 - lam P_2 of a block: [B G, r N, S]."""
-    return torch.addcmul(maps[0], lam, maps[1], value=-1)
+    return torch.addcmul(maps[0], lam, maps[1], value=-1, out=out)
 
 
-def slope_of_lam(slope: Tensor, maps: Sequence[Tensor]) -> Tensor:
-    """Row by row [B G, r N, 1], from that of what `subtracted` gave."""
-    return (slope * maps[1]).sum(dim=-1, keepdim=True).neg_()
+def slope_of_lam(slope: Tensor, maps: Sequence[Tensor], out: Tensor) -> Tensor:
+    """Row by row [B G, r N, 1], from that of what `subtracted` gave; `out` is room to work in."""
+    return torch.mul(slope, maps[1], out=out).sum(dim=-1, keepdim=True).neg_()
 
 
 class Sum:
@@ -132,7 +132,7 @@ class Read(Function):
             for m, asked in enumerate(by_map(q, groups)):
                 seen = keys[m % len(keys)][:, : rows.stop].mT
                 scores = torch.baddbmm(mask, taken(asked, rows), seen, alpha=scale)
-                maps.append(scores.softmax(dim=-1))
+                maps.append(torch.softmax(scores, dim=-1, out=scores))
             kept += maps
             if lam is not None:
                 maps = [subtracted(maps, lam_of(lam, groups, rows))]
@@ -149,24 +149,24 @@ class Read(Function):
         """Slopes of q, k, v and lam."""
         q, k, v, lam, *kept = ctx.saved_tensors
         groups, maps, values = k.shape[1], q.shape[2], v.flatten(0, 2)
-        found = OfScores(q, k, ctx.scale)
-        of_v = Sum()
+        found, of_v = OfScores(q, k, ctx.scale), Sum()
         of_lam: list[Tensor] = []
         for i, rows in enumerate(blocks(k.shape[-2])):
             p = through = kept[i * maps : (i + 1) * maps]
             into = [taken(each, rows) for each in by_map(slope, groups)]
             of_p = [each @ values[:, : rows.stop].mT for each in into]
-            part = None
+            part, room = None, torch.empty_like(p[0])
             if lam is not None:
                 part = lam_of(lam, groups, rows)
-                through = [subtracted(p, part)]
-                of_lam.append(slope_of_lam(of_p[0], p).view(*q.shape[:2], -1, 1))
-                of_p *= maps  # of P_1; of P_2 it is -lam times as much
+                through = [subtracted(p, part, room)]
             for each, x in zip(through, into, strict=True):
                 of_v.add(each, x)
+            if lam is not None:
+                of_lam.append(slope_of_lam(of_p[0], p, room).view(*q.shape[:2], -1, 1))
+                of_p *= maps  # of P_1; of P_2 it is -lam times as much
             for m, (slope_of_map, each) in enumerate(zip(of_p, p, strict=True)):
-                of_scores = softmax_slope(slope_of_map, each, -1, each.dtype)
-                found.add(m, rows, of_scores, part if m else None)
+                softmax_slope(slope_of_map, each, -1, each.dtype, grad_input=room)
+                found.add(m, rows, room, part if m else None)
         of_layer = None if lam is None else torch.cat(of_lam[::-1], dim=-2).sum_to_size(lam.shape)
         return found.of_q, found.of_k().view_as(k), of_v.total.view_as(v), of_layer, None
 
@@ -182,10 +182,7 @@ class OfScores:
         self.sums = [Sum() for _ in self.keys]
 
     def add(self, m: int, rows: slice, of_scores: Tensor, lam: Tensor | None) -> None:
-        """Of map m, [B G, r N, S]; -lam times as much, where there is a lam [B G, r N, 1].
-
-        It is multiplied into what is D wide, not S.
-        """
+        """Of map m, [B G, r N, S], or -lam times as much: lam is put into what is D wide, not S."""
         at, asking = m % len(self.keys), taken(self.asked[m], rows)
         of_q, place = of_scores @ self.keys[at][:, : rows.stop], self.places[m][..., rows, :]
         if lam is None:

@@ -96,8 +96,8 @@ def sees_one_more(rows: slice, like: Tensor) -> Tensor:
     return torch.full((1, n, rows.stop), -torch.inf, dtype=like.dtype).triu(rows.start + 2)
 
 
-def other_map(maps: list[Tensor], lam: Tensor) -> Tensor:
-    return true_subtracted(maps[::-1], lam)
+def other_map(maps: list[Tensor], *more: Any) -> Tensor:
+    return true_subtracted(maps[::-1], *more)
 
 
 def no_slope_of_lam(*given: Any) -> Tensor:
