@@ -20,6 +20,8 @@ from forecaster.distributions.distribution import Floats, once_a_run, require
 from forecaster.distributions.location_scale import MAX_DF, LocationScale
 from forecaster.distributions.student_table import StudentTable
 
+ROWS_A_TABLE = 16  # forecasts that share their df before a table of it is made
+
 
 @dataclass(frozen=True, eq=False)
 class SkewT(LocationScale):
@@ -54,7 +56,9 @@ class SkewT(LocationScale):
         return constant - 0.5 * np.log(np.pi * self.df) + np.log(2 / (s1 + s2))
 
     def tabled(self) -> "SkewT":
-        """The same law, its cdf from tables."""
+        """The same law, its cdf from tables, unless they would be many for what they serve."""
+        if ROWS_A_TABLE * len(np.unique(self.df)) > self.df.size:
+            return self
         out = object.__new__(_Tabled)
         vars(out).update(vars(self))
         return out
@@ -119,7 +123,7 @@ class SkewT(LocationScale):
         mode, s1, s2, p = self._pieces
         left = u < p
         tail = np.where(left, u / (2 * p), (1 - u) / (2 * (1 - p)))
-        distance = once_a_run(special.stdtrit, self.df, tail)
+        distance = -np.abs(once_a_run(special.stdtrit, self.df, tail))  # of no tail it says +inf
         return mode + np.where(left, s1 * distance, -s2 * distance)
 
     def crps(self, y: Floats) -> Floats:

@@ -431,7 +431,7 @@ def test_quantiles_of_equal_shapes_are_found_once_and_are_the_same_bits():
 
 @every
 def test_a_column_and_tables_keep_answers(d: Distribution) -> None:
-    y = rows(d, 7).quantile([0.001, 0.1, 0.5, 0.9, 0.9999])[0, 0][:, None]
+    y = np.tile(rows(d, 7).quantile([0.001, 0.1, 0.5, 0.9, 0.9999])[0, 0][:, None], (16, 1))
     many = rows(d, len(y))
     quick = many.at(0).tabled()
     assert quick.shape == (len(y), 1)
@@ -459,6 +459,26 @@ def test_a_student_table_against_forty_digits() -> None:
         x = mpmath.mpf(df) / (mpmath.mpf(df) + mpmath.mpf(z) ** 2)
         exact = float(mpmath.betainc(half, 0.5, 0, x, regularized=True) / 2)
         assert StudentTable.of(one(df)).cdf(one(z))[0, 0] == pytest.approx(exact, rel=1e-13)
+
+
+def test_tables_are_made_for_many_forecasts_of_a_df_and_no_others() -> None:
+    """A head of its own df an origin had a table of 38 kB an origin, and took ten times as long."""
+    shape = (64, 1)
+    zero, scale, skew = np.zeros(shape), np.full(shape, 0.01), np.full(shape, -0.1)
+    shared = SkewT(zero, scale, skew, np.full(shape, 5.0))
+    own = SkewT(zero, scale, skew, np.linspace(3, 9, 64)[:, None])
+    assert shared.tabled() is not shared
+    assert own.tabled() is own
+
+
+@pytest.mark.parametrize("df", [2.1, 5.0, 90.0])
+def test_the_ends_of_a_skew_t_are_at_its_ends(df: float) -> None:
+    law = SkewT(one(0.0), one(0.01), one(-0.1), one(df))
+    ends = law.ppf(np.array([0.0, 1e-300, 0.5, 1.0])[:, None, None])[:, 0, 0]
+    assert ends[0] == -np.inf
+    assert ends[1] < -0.1
+    assert np.isfinite(ends[2])
+    assert ends[3] == np.inf
 
 
 def test_bins_are_counted_by_halving() -> None:
