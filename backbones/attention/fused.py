@@ -48,10 +48,10 @@ def sliced(q: Tensor, k: Tensor, v: Tensor, how: Masking) -> Tensor:
 def fused_for(q: Tensor, v: Tensor) -> Callable[[Tensor, Tensor, Tensor, Masking], Tensor]:
     """Padding on a CPU, slices on an accelerator where they fit, else padding.
 
-    On a CPU, forward and backward at D = 32, one direct call takes 6 to 19 % less time than padding
-    up to T = 256 and 60 to 80 % more at T = 1024, slices a fifth more (`backbones bench diff`); and
-    padding never stores T x S. On accelerators nothing was timed: their flash kernels want equal
-    widths, and D wide heads more than 2 D wide ones.
+    On a CPU, forward and backward at D = 32, one direct call takes 10 to 20 % less time than
+    padding up to T = 256 and 20 to 30 % more at T = 1024, slices 10 to 20 % more (`backbones bench
+    diff`); and padding never stores T x S. On accelerators nothing was timed: their flash kernels
+    want equal widths, and D wide heads more than 2 D wide ones.
     """
     if q.shape[-1] == v.shape[-1]:
         return direct
