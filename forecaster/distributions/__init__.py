@@ -7,7 +7,7 @@ from forecaster.distributions.location_scale import Gaussian, LocationScale, Stu
 from forecaster.distributions.mixture import Mixture
 from forecaster.distributions.pareto_tailed import ParetoTailed
 from forecaster.distributions.progress import bin_masses
-from forecaster.distributions.skew_t import SkewT
+from forecaster.distributions.skew_t import OwnSkewT, SkewT
 
 __all__ = [
     "Binned",
@@ -17,6 +17,7 @@ __all__ = [
     "Gaussian",
     "LocationScale",
     "Mixture",
+    "OwnSkewT",
     "ParetoTailed",
     "SkewT",
     "StudentT",

@@ -20,8 +20,6 @@ from forecaster.distributions.distribution import Floats, once_a_run, require
 from forecaster.distributions.location_scale import MAX_DF, LocationScale
 from forecaster.distributions.student_table import StudentTable
 
-ROWS_A_TABLE = 16  # forecasts that share their df before a table of it is made
-
 
 @dataclass(frozen=True, eq=False)
 class SkewT(LocationScale):
@@ -56,9 +54,7 @@ class SkewT(LocationScale):
         return constant - 0.5 * np.log(np.pi * self.df) + np.log(2 / (s1 + s2))
 
     def tabled(self) -> "SkewT":
-        """The same law, its cdf from tables, unless they would be many for what they serve."""
-        if ROWS_A_TABLE * len(np.unique(self.df)) > self.df.size:
-            return self
+        """The same law, its cdf from tables: one a different df."""
         out = object.__new__(_Tabled)
         vars(out).update(vars(self))
         return out
@@ -164,6 +160,17 @@ class SkewT(LocationScale):
         log_t = constant - 0.5 * np.log(np.pi * self.df)
         log_t = log_t - 2 * half * np.log(np.hypot(1.0, u / np.sqrt(self.df)))
         return (self.df + u**2) / (self.df - 1) * np.exp(log_t)
+
+
+class OwnSkewT(SkewT):
+    """A skewed t whose shape is each forecast's own: as many tables would cost more than they save.
+
+    It says so by its kind. To count who shares a df would let an answer hang on who else is asked.
+    """
+
+    def tabled(self) -> "OwnSkewT":
+        """As it is."""
+        return self
 
 
 class _Tabled(SkewT):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from forecaster.bars import Floats, Panel
 from forecaster.config import LearnerConfig
-from forecaster.distributions import Binned, Distribution, SkewT, moved
+from forecaster.distributions import Binned, Distribution, OwnSkewT, SkewT, moved
 from forecaster.errors import UsageError
 from forecaster.learner.asked import Asked
 from forecaster.learner.company import questions, sequences_a_pass, training_windows
@@ -157,7 +157,7 @@ class Densities:
         said = self.said[i].astype(np.float64, copy=False)
         if self.learner.config.head == "student_t":
             loc, scale, skew, df = np.moveaxis(said, -1, 0)
-            return SkewT(self.locs + self.scales * loc, self.scales * scale, skew, df)
+            return OwnSkewT(self.locs + self.scales * loc, self.scales * scale, skew, df)
         p = self.learner.normalised(said)
         return self.learner.tokenizer.density(self.scales, p, self.locs)
 

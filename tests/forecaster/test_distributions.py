@@ -18,6 +18,7 @@ from forecaster.distributions import (
     Floats,
     Gaussian,
     Mixture,
+    OwnSkewT,
     ParetoTailed,
     SkewT,
     StudentT,
@@ -461,14 +462,15 @@ def test_a_student_table_against_forty_digits() -> None:
         assert StudentTable.of(one(df)).cdf(one(z))[0, 0] == pytest.approx(exact, rel=1e-13)
 
 
-def test_tables_are_made_for_many_forecasts_of_a_df_and_no_others() -> None:
-    """A head of its own df an origin had a table of 38 kB an origin, and took ten times as long."""
+def test_shapes_of_ones_own_have_no_tables_whoever_is_asked() -> None:
+    """With a table of 38 kB an origin a pool of such a head took ten times as long."""
     shape = (64, 1)
     zero, scale, skew = np.zeros(shape), np.full(shape, 0.01), np.full(shape, -0.1)
-    shared = SkewT(zero, scale, skew, np.full(shape, 5.0))
-    own = SkewT(zero, scale, skew, np.linspace(3, 9, 64)[:, None])
-    assert shared.tabled() is not shared
+    own = OwnSkewT(zero, scale, skew, np.linspace(3, 9, 64)[:, None])
     assert own.tabled() is own
+    assert isinstance(own.take(np.arange(3)).at(0), OwnSkewT)
+    shared = SkewT(zero, scale, skew, np.full(shape, 5.0))
+    assert all(type(d.tabled()) is not SkewT for d in (shared, shared.take(np.arange(1))))
 
 
 @pytest.mark.parametrize("df", [2.1, 5.0, 90.0])
