@@ -27,13 +27,13 @@ def table_of(
     try:
         with path.open("rb") as file:
             stored = pq.ParquetFile(pa.PythonFile(file, mode="r"))
-            if not stored.schema_arrow.equals(schema):
+            if stored.schema_arrow.names != schema.names:
                 raise CheckpointError(f"{path} is of another version; start a new run")
             table = stored.read_row_groups(_groups(stored, models), columns)
+        table = table.filter(pc.field("model").isin(list(models)))
+        return table.to_pandas(split_blocks=True, self_destruct=True)
     except DAMAGED as error:
         raise StorageError(f"{path}: not a parquet file that can be read: {error}") from error
-    table = table.filter(pc.field("model").isin(list(models)))
-    return table.to_pandas(split_blocks=True, self_destruct=True)
 
 
 def _groups(stored: pq.ParquetFile, models: Sequence[str]) -> list[int]:
