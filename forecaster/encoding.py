@@ -11,12 +11,12 @@ DAMAGED = (pa.ArrowException, OSError, UnicodeDecodeError)
 
 
 def encoding(schema: pa.Schema) -> dict[str, Any]:
-    """Options of a writer: words and keys by dictionary, numbers as they are.
+    """Options of a writer: words and keys by dictionary, numbers as they are, sums of all pages.
 
     Hardly a double is there twice: a dictionary of them costs time and room.
     """
     coded = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    return {"compression": "zstd", "use_dictionary": coded}
+    return {"compression": "zstd", "use_dictionary": coded, "write_page_checksum": True}
 
 
 def require_schema(name: str, found: pa.Schema, schema: pa.Schema) -> None:

@@ -179,7 +179,7 @@ def decoded(source: Path | bytes, schema: pa.Schema) -> pa.Table:
     try:
         if isinstance(source, Path):
             name, data = str(source), source.read_bytes()
-        file = pq.ParquetFile(pa.BufferReader(data))
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         require_schema(name, file.schema_arrow, schema)
         return file.read()
     except DAMAGED as error:

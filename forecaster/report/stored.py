@@ -26,7 +26,7 @@ def table_of(
     schema = frames.SCORES if path.name == "scores.parquet" else frames.PREDICTIONS
     try:
         with path.open("rb") as file:
-            stored = pq.ParquetFile(pa.PythonFile(file, mode="r"))
+            stored = pq.ParquetFile(pa.PythonFile(file, mode="r"), page_checksum_verification=True)
             if stored.schema_arrow.names != schema.names:
                 raise CheckpointError(f"{path} is of another version; start a new run")
             table = stored.read_row_groups(_groups(stored, models), columns)

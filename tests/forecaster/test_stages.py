@@ -18,6 +18,7 @@ from panels import garch_panel
 from forecaster import frames, key_order, parquet_chunks, stages
 from forecaster.backtest import Cell, run_cell
 from forecaster.baselines import BASELINES
+from forecaster.errors import StorageError
 from forecaster.folds import Schedule, walk_forward
 from forecaster.protocol import Origins
 from forecaster.report.stored import FORECASTS, table_of
@@ -125,8 +126,31 @@ def hostile_tables(n: int, where: Path) -> Counter[str]:
 
 
 def test_a_damaged_table_is_no_traceback_on_a_page(tmp_path: Path):
-    """A bit of its numbers is the ledger's to find: nothing is said of it here."""
     assert_none_silent(hostile_tables(600, tmp_path))
+
+
+@pytest.mark.parametrize("reader", ["page", "merge"])
+def test_a_flipped_bit_of_a_number_is_seen(tmp_path: Path, reader: str):
+    """Planted: files without sums of their pages, which tell nothing."""
+    path, parts = tmp_path / "predictions.parquet", tables()
+
+    def read(data: bytes) -> object:
+        path.write_bytes(data)
+        if reader == "merge":
+            return frames.decoded(path, frames.PREDICTIONS)
+        return table_of(path, [part["model"][0].as_py() for part in parts], FORECASTS)
+
+    def flipped(data: bytes, column: int) -> bytes:
+        chunk = pq.ParquetFile(pa.BufferReader(data)).metadata.row_group(0).column(column)
+        at = chunk.data_page_offset + chunk.total_compressed_size // 2
+        return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+    last = frames.PREDICTIONS.get_field_index("0.5")
+    with pytest.raises(StorageError, match="not a parquet file that can be read"):
+        read(flipped(chunked(parts), last))
+    plain = pa.BufferOutputStream()
+    pq.write_table(parts[0], plain, compression="none")
+    read(flipped(plain.getvalue().to_pybytes(), last))
 
 
 FLIPS = """
